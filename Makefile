@@ -1,0 +1,50 @@
+# Every target sets itself up: a virtual environment from the lock file, then its job.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+SUPPORTED := 3.13 3.12 3.11
+STAMP := $(VENV)/.complete
+
+.PHONY: help setup demo test test-all lint lock bench scoreboard weights clean
+
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## make .venv from requirements.lock with the newest supported Python found
+
+$(STAMP): requirements.lock pyproject.toml scripts/find-python
+	@python=$$(scripts/find-python $(SUPPORTED)) && \
+	echo "setting up $(VENV) with $$($$python --version)" && \
+	rm -rf $(VENV) && $$python -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock && \
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . && \
+	touch $@
+
+demo: setup ## run the demo: embedded broker, made-up traffic, the worker, what was found
+	$(BIN)/streamproc demo
+
+test: setup ## run all tests (real Kafka where Java is found)
+	$(BIN)/python -m pytest
+
+test-all: ## run the unit tests on every supported Python that is found
+	@for v in $(SUPPORTED); do \
+	  if python=$$(scripts/find-python $$v 2>/dev/null); then \
+	    $(MAKE) --no-print-directory VENV=.venv-$$v SUPPORTED=$$v setup && \
+	    .venv-$$v/bin/python -m pytest tests --ignore=tests/worker --ignore=tests/broker || exit 1; \
+	  else echo "Python $$v: not found, skipped"; fi; \
+	done
+
+lint: setup ## ruff, format, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --group dev pyproject.toml scripts/build-requirements.in -o requirements.lock
+
+clean: ## remove what the targets made
+	rm -rf .venv .venv-* .cache .pytest_cache .mypy_cache .ruff_cache dist

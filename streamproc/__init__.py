@@ -1,0 +1,1 @@
+"""Finds distillation campaigns in the request events of a model API."""

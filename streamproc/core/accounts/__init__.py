@@ -1,0 +1,1 @@
+"""The parallel reducer: raw messages of one partition in, uses out."""

@@ -1,0 +1,1 @@
+"""The global reducer: uses in, campaigns and enforcement decisions out."""

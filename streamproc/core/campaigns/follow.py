@@ -1,0 +1,266 @@
+"""Following campaigns from round to round: which hit belongs to which, when one is confirmed, what it has taken."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamproc.contract import TASK_CLASS_CODES
+from streamproc.core.campaigns.memory import Campaign, Hit, Watch
+from streamproc.core.uses import SERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamproc.core.arrays import Ints, Keys, Rows
+    from streamproc.core.campaigns.judge import Judged
+    from streamproc.core.campaigns.members import CoreTraffic
+    from streamproc.core.campaigns.round import Tables
+    from streamproc.core.campaigns.view import View
+    from streamproc.core.policy import Policy
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+SHOWN_LINKS = 12
+KEPT_HITS = 4
+
+
+@dataclass(slots=True)
+class _Found:
+    """A community that scored above its threshold in this round."""
+
+    judged: Judged
+    column: int  # number of the view
+    community: int
+    margin: float
+    members: Keys
+    core: Rows
+
+
+def follow(ts_ms: int, judged: Sequence[Judged], tables: Tables, policy: Policy) -> list[Campaign]:
+    """Let this round's hits join campaigns or begin them, confirm those that may be; returns those that changed."""
+    found = _found(judged, ts_ms, tables, policy)
+    hit: dict[str, Campaign] = {}
+    for one in found:
+        campaign = _campaign_of(one, ts_ms, tables, policy)
+        if campaign is None:
+            continue
+        _record(campaign, one, ts_ms, tables, first=campaign.id not in hit)
+        hit[campaign.id] = campaign
+    _confirm(sorted(hit.values(), key=lambda c: (-c.log10_lr, c.id)), ts_ms, tables, policy)
+    changed = dict(hit)
+    for campaign in list(tables.memory.campaigns.values()):
+        if campaign.id not in hit and _age(campaign, ts_ms, tables, policy):
+            changed[campaign.id] = campaign
+    return list(changed.values())
+
+
+def live(campaign: Campaign, ts_ms: int, policy: Policy) -> bool:
+    """Whether the campaign's last hit is recent enough to act on its members."""
+    recent = ts_ms - campaign.last_hit_ms < policy.confirm.live_hours * HOUR_MS
+    return recent and campaign.state not in {"cleared", "merged"}
+
+
+def is_mixed(campaign: Campaign, judged: Sequence[Judged], tables: Tables, policy: Policy) -> bool:
+    """Whether the campaign's last community is of accounts most of whose traffic is somebody else's."""
+    newest = campaign.hits[-1].members
+    for one in judged:
+        cores = one.cores
+        chosen = np.isin(tables.accounts.key[cores.member_row], newest)
+        if chosen.any():
+            share = cores.member_core[chosen] / np.maximum(cores.member_all[chosen], 1)
+            return float(np.median(share)) < policy.members.mixed_below
+    return campaign.mixed
+
+
+def take_members(
+    campaign: Campaign, core: Rows, views: Sequence[View], traffic: CoreTraffic, rows: Ints, tables: Tables
+) -> dict[int, float]:
+    """Hold the accounts at `rows` to be members; returns P(member of a campaign) by account key."""
+    judge, keys = tables.judge, tables.accounts.key
+    sure = judge.campaign_probability(campaign.log10_lr)
+    scores = {
+        int(keys[row]): round(sure * judge.member_probability(float(traffic.share[row]), int(traffic.requests[row])), 4)
+        for row in rows.tolist()
+    }
+    _count_exchanges(campaign, scores, traffic, views[0], tables)
+    campaign.members = scores
+    campaign.links = _links(core, rows, views[0], tables)
+    campaign.capabilities = _capabilities(rows, views[0])
+    unknown = np.count_nonzero(tables.accounts.facts("org")[rows] == 0)
+    campaign.limited = bool(2 * unknown > rows.size)
+    return scores
+
+
+def keep_watch(campaign: Campaign, core: Rows, ts_ms: int, tables: Tables, policy: Policy) -> None:
+    """Watch the kept values of the stable core for new accounts that use them."""
+    values, ids = tables.components.kept(core)
+    component = np.searchsorted(core, ids)
+    campaign.watch = Watch(values, component, ts_ms + policy.members.watch_days * DAY_MS)
+
+
+def _found(judged: Sequence[Judged], ts_ms: int, tables: Tables, policy: Policy) -> list[_Found]:
+    """This round's hits, the clearest first.
+
+    A community hits above its view's threshold; one that a confirmed campaign's members are in, somewhat below it.
+    """
+    found = []
+    keep = policy.confirm.keep
+    for column, (one, threshold) in enumerate(zip(judged, policy.score.thresholds, strict=True)):
+        for community in np.flatnonzero(one.eligible & (one.carried > threshold - keep)).tolist():
+            cores = one.cores
+            members = np.sort(tables.accounts.key[cores.member_row[cores.member_community == community]])
+            core = cores.core_component[cores.core_community == community].astype(np.int32)
+            margin = round(float(one.carried[community]) - threshold, 4)
+            if margin > 0 or _confirmed(members, ts_ms, tables, policy):
+                found.append(_Found(one, column, community, margin, members, core))
+    return sorted(found, key=lambda f: (-f.margin, int(f.members[0])))
+
+
+def _confirmed(members: Keys, ts_ms: int, tables: Tables, policy: Policy) -> bool:
+    return any(campaign.confirmed_ms is not None for campaign in _joined(members, ts_ms, tables, policy))
+
+
+def _joined(members: Keys, ts_ms: int, tables: Tables, policy: Policy) -> list[Campaign]:
+    """The campaigns that a community of `members` belongs to, the eldest first."""
+    return [
+        campaign
+        for campaign in tables.memory.campaigns.values()
+        if campaign.state not in {"merged", "cleared"}
+        and ts_ms - campaign.last_hit_ms < tables.span_ms
+        and _overlap(members, campaign) >= policy.confirm.min_overlap
+    ]
+
+
+def _campaign_of(one: _Found, ts_ms: int, tables: Tables, policy: Policy) -> Campaign | None:
+    """The campaign that a hit belongs to, begun if there is none; None when no more can be kept."""
+    campaigns = tables.memory.campaigns
+    joined = _joined(one.members, ts_ms, tables, policy)
+    if joined:
+        eldest = joined[0]
+        for other in joined[1:]:
+            other.state, other.merged_into = "merged", eldest.id
+        return eldest
+    if len(campaigns) >= policy.caps.campaigns:
+        return None
+    digest = hashlib.blake2b(one.members.tobytes() + ts_ms.to_bytes(8, "big"), digest_size=8)
+    campaign = Campaign(id="c" + digest.hexdigest(), first_seen_ms=_first_seen(one))
+    campaign.predecessor = _predecessor(one, tables)
+    campaigns[campaign.id] = campaign
+    return campaign
+
+
+def _overlap(members: Keys, campaign: Campaign) -> float:
+    """Shared members over those of the smaller; a confirmed campaign counts with whom it now holds, too."""
+    newest = campaign.hits[-1].members
+    held = np.array(sorted(campaign.members), np.uint64)
+    best = 0.0
+    for other in (newest, held):
+        if other.size and members.size:
+            shared = np.intersect1d(members, other, assume_unique=True).size
+            best = max(best, shared / min(members.size, other.size))
+    return best
+
+
+def _first_seen(one: _Found) -> int:
+    cores = one.judged.cores
+    member = cores.member_community == one.community
+    return int(cores.use_ms[member[cores.use_member]].min(initial=cores.end_ms))
+
+
+def _predecessor(one: _Found, tables: Tables) -> str | None:
+    """The newest earlier campaign that watches at least two of the hit's components."""
+    founders = set(tables.components.kept(one.core)[0].tolist())
+    for campaign in reversed(tables.memory.campaigns.values()):
+        if campaign.watch is not None:
+            shared = [v in founders for v in campaign.watch.values.tolist()]
+            if np.unique(campaign.watch.component[np.array(shared, np.bool_)]).size >= 2:  # noqa: PLR2004
+                return campaign.id
+    return None
+
+
+def _record(campaign: Campaign, one: _Found, ts_ms: int, tables: Tables, *, first: bool) -> None:
+    """Enter a hit; a second one of the same round (the other view, a part split off) adds to the first."""
+    log10_lr = float(one.judged.scores.log10_lr[one.community])
+    if first:
+        kept = [hit for hit in campaign.hits if hit.ts_ms > ts_ms - tables.span_ms]
+        campaign.hits = [*kept[1 - KEPT_HITS :], Hit(ts_ms, one.members, one.core, log10_lr)]
+        campaign.log10_lr = log10_lr
+        campaign.families = tables.judge.families(one.judged, one.community)
+        campaign.evidence = tables.judge.reasons(one.judged, one.community, one.column)
+        campaign.blind = one.judged.measures.blind(one.community)
+        if campaign.state in {"contained", "dormant"}:
+            campaign.state = "confirmed"
+    else:
+        last = campaign.hits[-1]
+        campaign.hits[-1] = Hit(
+            ts_ms, np.union1d(last.members, one.members), np.union1d(last.core, one.core), last.log10_lr
+        )
+
+
+def _confirm(hit: Sequence[Campaign], ts_ms: int, tables: Tables, policy: Policy) -> None:
+    """Confirm what was hit in enough rounds, the worst first, as far as the day's budget goes."""
+    recent = sum(
+        1
+        for campaign in tables.memory.campaigns.values()
+        if campaign.confirmed_ms is not None and ts_ms - campaign.confirmed_ms < DAY_MS
+    )
+    for campaign in hit:
+        ripe = campaign.confirmed_ms is None and len(campaign.hits) >= policy.confirm.rounds
+        if ripe and campaign.state == "suspected" and recent < policy.confirm.max_new_per_day:
+            campaign.state, campaign.confirmed_ms = "confirmed", ts_ms
+            recent += 1
+
+
+def _age(campaign: Campaign, ts_ms: int, tables: Tables, policy: Policy) -> bool:
+    """Move on a campaign without a hit; whether its state changed."""
+    if campaign.state == "confirmed" and not live(campaign, ts_ms, policy):
+        campaign.state = "contained"
+        return True
+    if campaign.state == "contained" and campaign.watch is not None and campaign.watch.until_ms <= ts_ms:
+        campaign.state, campaign.watch = "dormant", None
+        return True
+    over = campaign.state in {"suspected", "merged", "dormant", "cleared"}
+    if over and ts_ms - campaign.last_hit_ms > tables.span_ms:
+        del tables.memory.campaigns[campaign.id]
+    return False
+
+
+def _count_exchanges(
+    campaign: Campaign, scores: dict[int, float], traffic: CoreTraffic, view: View, tables: Tables
+) -> None:
+    """Count what members got: a new member's core requests of the view, then each round's newest requests."""
+    block, end_ms = view.block, view.block.end_ms
+    newest = (block.ts_ms >= end_ms - tables.round_ms) & ((block.flags & SERVED) > 0)
+    served = np.bincount(block.account[newest], minlength=view.requests.size)
+    rows = tables.accounts.find(np.array(list(scores), np.uint64))
+    for key, row in zip(scores, rows.tolist(), strict=True):
+        if key in campaign.joined:
+            campaign.exchanges += int(served[row])
+            continue
+        campaign.joined.add(key)
+        campaign.exchanges += int(traffic.requests[row])
+        campaign.leaked += int(traffic.requests[row])
+
+
+def _links(core: Rows, rows: Ints, view: View, tables: Tables) -> tuple[tuple[str, int], ...]:
+    """The core's components that most members hold, as (template, members)."""
+    member = np.zeros(view.requests.size, np.bool_)
+    member[rows] = True
+    held = np.bincount(view.pair_component[member[view.pair_account]], minlength=view.holders.size)[core]
+    order = np.lexsort((core, -held))[:SHOWN_LINKS]
+    founders = tables.components.founder(core[order])
+    return tuple((f"{int(f):016x}", int(n)) for f, n in zip(founders, held[order], strict=True))
+
+
+def _capabilities(rows: Ints, view: View) -> dict[str, float]:
+    """Share of each class of task in the members' requests."""
+    member = np.zeros(view.requests.size, np.bool_)
+    member[rows] = True
+    counts = np.bincount(view.block.task_class[member[view.block.account]], minlength=len(TASK_CLASS_CODES) + 1)
+    total = max(int(counts.sum()), 1)
+    shares = {name: round(int(counts[code]) / total, 4) for name, code in TASK_CLASS_CODES.items()}
+    return {name: share for name, share in shares.items() if share}

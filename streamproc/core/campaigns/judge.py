@@ -1,0 +1,110 @@
+"""Judging a view: its communities measured, held against the lawful null, scored, and the score carried on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamproc.core.campaigns.null import FrozenNull, LawfulNull
+from streamproc.core.campaigns.scorecard import DECIMALS, Scorecard, reasons
+from streamproc.core.campaigns.statistics import FAMILIES, Measures, measure
+
+if TYPE_CHECKING:
+    from streamproc.contract.decisions import Family, Reason
+    from streamproc.core.arrays import Bools, Floats, Ints, Rows
+    from streamproc.core.campaigns.cores import Cores
+    from streamproc.core.campaigns.scorecard import Scores
+    from streamproc.core.campaigns.view import View
+    from streamproc.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A view with its communities and what they score; arrays of length n are by community."""
+
+    view: View
+    community: Rows  # (rows of the account table,) -1 for none
+    cores: Cores
+    measures: Measures
+    z: Floats  # (n, statistics) against the lawful null, NaN where blind
+    scores: Scores
+    carried: Floats  # (n,) mean of what the community's accounts carry
+    eligible: Bools  # (n,) of enough organisations, with evidence of enough families
+    organisations: Ints  # (n,) a missing one counts as its own
+
+
+class Judge:
+    """The scorecard of a policy and the lawful nulls, one for each view, which learn online."""
+
+    def __init__(self, policy: Policy) -> None:
+        score = policy.score
+        self._score = score
+        self._confirm = policy.confirm
+        self._probability = policy.probability
+        self._card = Scorecard.from_tables(score.weights, score.intercept, score.caps)
+        frozen = FrozenNull.from_dict(policy.null)
+        self.nulls = [LawfulNull(frozen, score.null) for _ in policy.time.view_hours]
+
+    def judge(self, view: View, community: Rows, cores: Cores, carried: Floats, column: int) -> Judged:
+        """Judge the communities of view number `column`; `carried` (rows,) is moved on in place.
+
+        Half of what an account carries comes from the rounds before, so what lasts counts and what flares does not.
+        """
+        measures = measure(cores)
+        null = self.nulls[column]
+        z = null.standardise(measures.values, measures.sizes)
+        null.learn(measures.values, measures.sizes)
+        scores = self._card.score(z)
+        share = self._score.carry
+        now = np.full(carried.size, self._score.outside)
+        inside = community >= 0
+        now[inside] = scores.log10_lr[community[inside]]
+        carried *= share
+        carried += (1 - share) * now
+        sizes = np.bincount(community[inside], minlength=cores.n)
+        mean = np.bincount(community[inside], weights=carried[inside], minlength=cores.n) / np.maximum(sizes, 1)
+        mean = np.round(mean, DECIMALS)
+        organisations = _organisations(cores)
+        eligible = self._families(scores) & (organisations >= self._confirm.min_organisations)
+        return Judged(view, community, cores, measures, z, scores, mean, eligible, organisations)
+
+    def reasons(self, judged: Judged, community: int, column: int) -> tuple[Reason, ...]:
+        """The evidence of one community of view number `column`, the weightiest first."""
+        expected = self.nulls[column].expected(judged.measures.sizes)[community]
+        return reasons(judged.scores, community, judged.measures.values[community], expected)
+
+    def families(self, judged: Judged, community: int) -> tuple[Family, ...]:
+        """Families that speak for a campaign."""
+        return tuple(name for name, value in zip(FAMILIES, judged.scores.families[community], strict=True) if value > 0)
+
+    def campaign_probability(self, log10_lr: float) -> float:
+        """P(campaign | log10_lr)."""
+        a, b = self._probability.campaign
+        return _logistic(a + b * log10_lr)
+
+    def member_probability(self, share: float, requests: int) -> float:
+        """P(member | core share, core requests)."""
+        a, b, c = self._probability.member
+        return _logistic(a + b * share + c * math.log(max(requests, 1)))
+
+    def _families(self, scores: Scores) -> Bools:
+        """Enough families speak for a campaign, one of them not identity."""
+        speaks = scores.families > 0
+        identity = FAMILIES.index("identity")
+        beside = np.delete(speaks, identity, axis=1).any(axis=1)
+        return (speaks.sum(axis=1) >= self._confirm.min_families) & beside
+
+
+def _organisations(cores: Cores) -> Ints:
+    """Different organisations among each community's members; a missing one counts as its own."""
+    known = cores.member_org > 0
+    pairs = np.unique(np.stack([cores.member_community[known].astype(np.uint64), cores.member_org[known]]), axis=1)
+    named = np.bincount(pairs[0].astype(np.int64), minlength=cores.n)
+    return named + np.bincount(cores.member_community[~known], minlength=cores.n)
+
+
+def _logistic(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-max(min(x, 60.0), -60.0)))

@@ -1,0 +1,35 @@
+"""Family history: people come back to a prompt and talk on; work that is dealt out does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streamproc.core.campaigns.statistics import sums
+from streamproc.core.campaigns.statistics.statistic import LAWFUL, Statistic, percent
+
+if TYPE_CHECKING:
+    from streamproc.core.arrays import Floats
+    from streamproc.core.campaigns.cores import Cores
+
+
+def sittings(cores: Cores) -> Floats:
+    """Share of core requests that open anew within 15 minutes of the account's previous request."""
+    return sums.share_of_uses(cores, cores.use_turns >= 0, cores.use_sitting)
+
+
+def earlier_turns(cores: Cores) -> Floats:
+    """Share of core requests with an earlier assistant turn."""
+    return sums.share_of_uses(cores, cores.use_turns >= 0, cores.use_turns > 0)
+
+
+HISTORY = (
+    Statistic(
+        "sittings", "history", -1, ("n_assistant",), sittings, percent,
+        "{observed} of the shared-template requests follow another within 15 minutes, as a "
+        "person's tries do" + LAWFUL,
+    ),
+    Statistic(
+        "earlier_turns", "history", -1, ("n_assistant",), earlier_turns, percent,
+        "{observed} of the shared-template requests go on with a conversation" + LAWFUL,
+    ),
+)  # fmt: skip

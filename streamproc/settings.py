@@ -1,0 +1,313 @@
+"""What the worker is told by its environment: brokers, topics, places, ports.
+
+`VARIABLES` is the whole list, with defaults, and OPERATING.md's table is made from it. What decides who is
+enforced upon is not here: that is the policy file's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["VARIABLES", "KafkaSettings", "Settings", "SettingsError", "TopicNames", "Variable", "read"]
+
+SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+MODES: Final = ("shadow", "enforce")
+
+
+class SettingsError(ValueError):
+    """The operator's mistake: one line that names the variable and says what would be right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """How to reach the brokers, and as whom."""
+
+    bootstrap_servers: tuple[str, ...]
+    security_protocol: str
+    sasl_mechanism: str
+    sasl_username: str | None
+    sasl_password: str | None = field(repr=False)
+    ssl_cafile: Path | None
+    ssl_certfile: Path | None
+    ssl_keyfile: Path | None
+    group: str
+    partitions: int
+    replication: int
+    session_timeout_s: float
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def uses_sasl(self) -> bool:
+        """Whether the broker wants a user and a password."""
+        return self.security_protocol.startswith("SASL_")
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return the context for encrypted connections, None for plain ones.
+
+        Raises:
+            SettingsError: a certificate or key file that cannot be read as one.
+        """
+        if not self.uses_tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ssl_cafile)
+            if self.ssl_certfile is not None:
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+        except OSError as reason:  # ssl.SSLError is one
+            names = "KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE"
+            raise SettingsError(f"{names}: not usable as PEM files ({reason})") from reason
+        return context
+
+    def client_options(self) -> dict[str, Any]:
+        """Return the arguments that any aiokafka client of these brokers takes."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": list(self.bootstrap_servers),
+            "security_protocol": self.security_protocol,
+            "ssl_context": self.ssl_context(),
+        }
+        if self.uses_sasl:
+            options |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.sasl_username,
+                "sasl_plain_password": self.sasl_password,
+            }
+        return options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicNames:
+    """The topics' names, as this installation calls them."""
+
+    requests: str
+    dead: str
+    uses: str
+    enforcement: str
+    campaigns: str
+    labels: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that the environment says."""
+
+    kafka: KafkaSettings
+    topics: TopicNames
+    state_url: str
+    policy: Path | None
+    mode: str | None
+    http_host: str
+    http_port: int
+    idle_s: float
+    snapshot_s: float
+
+
+# -- one value -----------------------------------------------------------------------------------------
+
+
+def _text(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def _optional(value: str) -> str | None:
+    return value or None
+
+
+def _servers(value: str) -> tuple[str, ...]:
+    servers = tuple(part.strip() for part in value.split(",") if part.strip())
+    for server in servers:
+        host, colon, port = server.rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 2**16) or "/" in server:
+            raise ValueError(f"{server!r} is not host:port; several are separated by commas")
+    if not servers:
+        raise ValueError("give at least one host:port")
+    return servers
+
+
+def _topic(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value) or value in (".", ".."):
+        raise ValueError(f"{value!r} is no topic name: letters, digits, dot, underscore and dash, at most 249")
+    return value
+
+
+def _file(value: str) -> Path | None:
+    if not value:
+        return None
+    if not Path(value).is_file():
+        raise ValueError(f"there is no file {value!r}")
+    return Path(value)
+
+
+def _port(value: str) -> int:
+    if not (value.isdecimal() and int(value) < 2**16):
+        raise ValueError(f"{value!r} is no port: 1 to 65535, or 0 for any free one")
+    return int(value)
+
+
+def _count(value: str) -> int:
+    if not (value.isdecimal() and 0 < int(value) <= 10_000):  # noqa: PLR2004 - far above any real topic
+        raise ValueError(f"{value!r} is not a number from 1 to 10000")
+    return int(value)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:  # noqa: PLR2004 - a day; false for NaN too
+        raise ValueError(f"{value!r} is not a number of seconds above 0 and up to 86400")
+    return seconds
+
+
+def _one_of(*allowed: str, case: Callable[[str], str] = str.upper) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if case(value) not in allowed:
+            raise ValueError(f"{value!r} is none of {', '.join(allowed)}")
+        return case(value)
+
+    return parse
+
+
+def _mode(value: str) -> str | None:
+    return _one_of(*MODES, case=str.lower)(value) if value else None
+
+
+# -- the table -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """An environment variable: the setting it fills, its default ("" means none), its parser, its meaning."""
+
+    name: str
+    setting: str
+    default: str
+    parse: Callable[[str], Any] = field(repr=False)
+    meaning: str
+
+
+VARIABLES: Final = (
+    Variable(
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "kafka.bootstrap_servers",
+        "localhost:9092",
+        _servers,
+        "brokers, host:port,...",
+    ),
+    Variable(
+        "KAFKA_SECURITY_PROTOCOL",
+        "kafka.security_protocol",
+        "PLAINTEXT",
+        _one_of(*SECURITY_PROTOCOLS),
+        "as in Kafka",
+    ),
+    Variable("KAFKA_SASL_MECHANISM", "kafka.sasl_mechanism", "PLAIN", _one_of(*SASL_MECHANISMS), "for SASL_*"),
+    Variable("KAFKA_SASL_USERNAME", "kafka.sasl_username", "", _optional, "for SASL_*"),
+    Variable("KAFKA_SASL_PASSWORD", "kafka.sasl_password", "", _optional, "for SASL_*; never shown"),
+    Variable("KAFKA_SSL_CAFILE", "kafka.ssl_cafile", "", _file, "PEM of the brokers' authority"),
+    Variable("KAFKA_SSL_CERTFILE", "kafka.ssl_certfile", "", _file, "PEM of our own certificate"),
+    Variable("KAFKA_SSL_KEYFILE", "kafka.ssl_keyfile", "", _file, "PEM of its key"),
+    Variable(
+        "KAFKA_GROUP",
+        "kafka.group",
+        "streamproc",
+        _text,
+        "consumer group: its workers share the work",
+    ),
+    Variable(
+        "KAFKA_PARTITIONS",
+        "kafka.partitions",
+        "4",
+        _count,
+        "of `requests` when it is created here",
+    ),
+    Variable("KAFKA_REPLICATION", "kafka.replication", "1", _count, "copies of each topic that is created here"),
+    Variable("KAFKA_SESSION_S", "kafka.session_timeout_s", "30", _seconds, "a worker silent for this long is dead"),
+    Variable("TOPIC_REQUESTS", "topics.requests", "requests", _topic, "in: one request each"),
+    Variable("TOPIC_DEAD", "topics.dead", "requests.dead", _topic, "out: refused requests with their reason"),
+    Variable("TOPIC_USES", "topics.uses", "uses", _topic, "between the two reducers"),
+    Variable("TOPIC_ENFORCEMENT", "topics.enforcement", "enforcement", _topic, "out: what is in force for whom"),
+    Variable("TOPIC_CAMPAIGNS", "topics.campaigns", "campaigns", _topic, "out: the state of each campaign"),
+    Variable("TOPIC_LABELS", "topics.labels", "labels", _topic, "in: what analysts say"),
+    Variable("STATE_URL", "state_url", "./state", _text, "folder or fsspec URL of the snapshots, shared by workers"),
+    Variable("POLICY", "policy", "", _file, "policy file; default: the one in the package"),
+    Variable("MODE", "mode", "", _mode, "shadow or enforce, over what the policy says"),
+    Variable("HTTP_HOST", "http_host", "localhost", _text, "where /metrics, /healthz and /readyz listen"),
+    Variable("HTTP_PORT", "http_port", "8321", _port, "their port"),
+    Variable("IDLE_S", "idle_s", "60", _seconds, "a partition silent for this long no longer holds time back"),
+    Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
+)
+
+
+# -- all of them ---------------------------------------------------------------------------------------
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings that this environment gives; an empty variable counts as an unset one.
+
+    Raises:
+        SettingsError: a value that is wrong, or that does not go with another.
+    """
+    values: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "": {}}
+    for variable in VARIABLES:
+        part, _, name = variable.setting.rpartition(".")
+        try:
+            values[part][name] = variable.parse(environment.get(variable.name) or variable.default)
+        except ValueError as reason:
+            raise SettingsError(f"{variable.name}: {reason}") from None
+    settings = Settings(kafka=KafkaSettings(**values["kafka"]), topics=TopicNames(**values["topics"]), **values[""])
+    for wrong, text in _contradictions(settings):
+        if wrong:
+            raise SettingsError(text)
+    return settings
+
+
+def _contradictions(settings: Settings) -> tuple[tuple[bool, str], ...]:
+    """Return what would be wrong between values, each with its one line."""
+    kafka, topics = settings.kafka, settings.topics
+    names = [getattr(topics, name) for name in topics.__slots__]
+    credentials = kafka.sasl_username is not None or kafka.sasl_password is not None
+    files = (kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile)
+    protocol = kafka.security_protocol
+    return (
+        (
+            kafka.uses_sasl and kafka.sasl_username is None,
+            f"KAFKA_SASL_USERNAME: {protocol} needs one, set it",
+        ),
+        (
+            kafka.uses_sasl and kafka.sasl_password is None,
+            f"KAFKA_SASL_PASSWORD: {protocol} needs one, set it",
+        ),
+        (
+            credentials and not kafka.uses_sasl,
+            f"KAFKA_SECURITY_PROTOCOL: a user or password is given and {protocol} uses none: set SASL_SSL",
+        ),
+        (
+            any(files) and not kafka.uses_tls,
+            f"KAFKA_SECURITY_PROTOCOL: SSL files are given and {protocol} uses none: set SSL or SASL_SSL",
+        ),
+        (
+            (kafka.ssl_keyfile is not None) and (kafka.ssl_certfile is None),
+            "KAFKA_SSL_CERTFILE: KAFKA_SSL_KEYFILE is given without it, set both",
+        ),
+        (
+            len(set(names)) < len(names),
+            "TOPIC_*: two topics have the same name, give each its own",
+        ),
+    )

@@ -1,0 +1,89 @@
+"""What watches the worker: Prometheus' configuration and rules, held against the worker's own tables."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from streamproc.core.campaigns.statistics import STATISTICS
+from streamproc.settings import VARIABLES
+from streamproc.worker.metrics import DOMAINS, METRICS
+from tests.deploy.tables import OPERATING, ROOT
+from tests.deploy.test_docs import anchors
+
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+PROMTOOL = shutil.which("promtool")
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"] for rule in group["rules"]
+]
+BY_NAME = {metric.name: metric for metric in METRICS}
+SEEN_AT_TIMES = {"org", "elicits"}  # fields whose absence is ordinary
+promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool: apt-get install prometheus")
+each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+
+
+@promtool
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "config", "prometheus.yml"), ("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")],
+    ids=" ".join,
+)
+def test_promtool_is_content(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run([PROMTOOL or "", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@each_rule
+def test_a_rule_reads_metrics_that_the_worker_shows(rule: dict[str, Any]) -> None:
+    named = re.findall(r"\bstreamproc_(\w+)", rule["expr"])
+    assert named or "up{" in rule["expr"]
+    assert set(named) <= set(BY_NAME)
+
+
+@each_rule
+def test_a_rule_selects_labels_and_values_that_there_are(rule: dict[str, Any]) -> None:
+    for metric, selector in re.findall(r"streamproc_(\w+)\{([^}]*)\}", rule["expr"]):
+        for label, value in re.findall(r'(\w+)=~?"([^"]*)"', selector):
+            assert label in BY_NAME[metric].labels
+            assert set(value.split("|")) <= set(DOMAINS.get(label, value.split("|")))
+    grouped = re.findall(r"by \((\w+)\) \(.*?streamproc_(\w+)", rule["expr"])
+    assert all(label in BY_NAME[metric].labels for label, metric in grouped)
+
+
+@each_rule
+def test_a_rule_says_what_and_where_to_read_on(rule: dict[str, Any]) -> None:
+    assert {"summary", "description", "runbook"} == set(rule["annotations"])
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    file, _, anchor = rule["annotations"]["runbook"].partition("#")
+    assert ROOT / file == OPERATING
+    assert anchor in anchors(OPERATING)
+    assert anchor == rule["alert"].lower()
+
+
+def test_every_rule_is_tested_to_fire() -> None:
+    tests = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
+    fired = {one["alertname"] for test in tests for one in test["alert_rule_test"] if one["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in RULES}
+
+
+def test_blindness_is_watched_for_every_field_that_a_statistic_reads() -> None:
+    (expr,) = [rule["expr"] for rule in RULES if rule["alert"] == "DetectorBlind"]
+    watched = set(re.findall(r'field=~"([^"]*)"', expr)[0].split("|"))
+    read = {field for statistic in STATISTICS for field in statistic.fields}
+    assert watched == (read | {"template_fp"}) - SEEN_AT_TIMES
+
+
+def test_prometheus_scrapes_the_worker_where_it_listens() -> None:
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    port = next(variable.default for variable in VARIABLES if variable.name == "HTTP_PORT")
+    assert all(f'job="{job["job_name"]}"' in rule["expr"] for rule in RULES if "up{" in rule["expr"])
+    assert [target for one in job["static_configs"] for target in one["targets"]] == [f"worker:{port}"]
+    assert job.get("metrics_path", "/metrics") == "/metrics"
+    assert all((PROMETHEUS / Path(file)).is_file() for file in config["rule_files"])

@@ -1,0 +1,146 @@
+"""docker-compose.yml and the image: no engine runs here, so what can be known without one is held to be so."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from streamproc import settings
+from streamproc.broker import KAFKA_VERSION
+from tests.deploy.tables import ROOT
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+NAMES = {variable.name: variable for variable in settings.VARIABLES}
+each_service = pytest.mark.parametrize("name", SERVICES)
+SECRET = re.compile(r"PASSWORD|USERNAME|SECRET|TOKEN|KEYFILE")
+
+
+def resolved(environment: dict[str, str]) -> dict[str, str]:
+    """The environment as compose gives it when nothing is set outside."""
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in environment.items()}
+
+
+WORKER = resolved(SERVICES["worker"]["environment"])
+
+
+@each_service
+def test_a_service_has_a_health_check_and_comes_back(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@each_service
+def test_an_image_is_of_a_pinned_version_or_built_here(name: str) -> None:
+    service = SERVICES[name]
+    if "build" in service:
+        assert (ROOT / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    else:
+        assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+", service["image"])
+
+
+@each_service
+def test_every_mounted_file_and_volume_is_there(name: str) -> None:
+    for mount in SERVICES[name]["volumes"]:
+        source = mount.split(":")[0]
+        assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+
+
+@each_service
+def test_ports_are_open_to_this_machine_alone(name: str) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name]["ports"])
+
+
+@each_service
+def test_who_is_waited_for_is_there_and_has_a_health_check(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        assert how == {"condition": "service_healthy"}
+        assert "healthcheck" in SERVICES[other]
+
+
+@each_service
+def test_secrets_come_from_the_environment(name: str) -> None:
+    for key, value in SERVICES[name].get("environment", {}).items():
+        if SECRET.search(key):
+            assert value == f"${{{key}:-}}"
+
+
+def test_the_worker_is_told_nothing_that_it_does_not_know() -> None:
+    assert set(WORKER) <= set(NAMES)
+    mounted = dict(mount.split(":")[1::-1] for mount in SERVICES["worker"]["volumes"])
+    assert (ROOT / mounted[WORKER["POLICY"]]).read_bytes() == (ROOT / "streamproc" / "policy.toml").read_bytes()
+    assert mounted[WORKER["STATE_URL"]] in COMPOSE["volumes"]
+    told = settings.read(WORKER | {"POLICY": str(ROOT / mounted[WORKER["POLICY"]])})
+    assert told.mode == "shadow"
+    assert told.topics == settings.read({}).topics
+
+
+def test_the_worker_finds_the_broker() -> None:
+    kafka = SERVICES["kafka"]["environment"]
+    advertised = dict(part.split("://") for part in kafka["KAFKA_ADVERTISED_LISTENERS"].split(","))
+    listening = {part.split("://")[0]: part.rpartition(":")[2] for part in kafka["KAFKA_LISTENERS"].split(",")}
+    assert WORKER["KAFKA_BOOTSTRAP_SERVERS"] == advertised["INSIDE"]
+    assert advertised["INSIDE"].split(":")[0] in SERVICES
+    assert advertised["INSIDE"].split(":")[1] == listening["INSIDE"]
+    assert SERVICES["kafka"]["healthcheck"]["test"][-1] == advertised["INSIDE"]
+    protocols = dict(part.split(":") for part in kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
+    assert protocols[kafka["KAFKA_INTER_BROKER_LISTENER_NAME"]] == (
+        WORKER["KAFKA_SECURITY_PROTOCOL"] or NAMES["KAFKA_SECURITY_PROTOCOL"].default
+    )
+    assert set(protocols) == set(listening)
+
+
+def test_programs_on_this_machine_find_the_broker_without_settings() -> None:
+    kafka = SERVICES["kafka"]
+    advertised = dict(part.split("://") for part in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(","))
+    assert advertised["OUTSIDE"] == NAMES["KAFKA_BOOTSTRAP_SERVERS"].default
+    port = advertised["OUTSIDE"].split(":")[1]
+    assert kafka["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+def test_the_broker_is_the_one_that_the_tests_run_on() -> None:
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+def test_the_worker_is_asked_for_its_health_where_it_listens() -> None:
+    port = NAMES["HTTP_PORT"].default
+    assert WORKER["HTTP_PORT"] == port
+    assert f"http://localhost:{port}/healthz" in SERVICES["worker"]["healthcheck"]["test"][-1]
+    assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"HTTP_PORT={port}" in DOCKERFILE
+    assert f"EXPOSE {port}" in DOCKERFILE
+
+
+def test_prometheus_reads_the_folder_that_is_tested() -> None:
+    service = SERVICES["prometheus"]
+    mounted = dict(mount.split(":")[1::-1] for mount in service["volumes"])
+    config = next(argument for argument in service["command"] if argument.startswith("--config.file="))
+    folder, _, file = config.partition("=")[2].rpartition("/")
+    assert (ROOT / mounted[folder] / file).is_file()
+    assert mounted["/prometheus"] in COMPOSE["volumes"]
+
+
+def test_the_image_holds_what_is_locked_and_runs_as_nobody_special() -> None:
+    assert "--require-hashes" in DOCKERFILE
+    for line in re.findall(r"^FROM.*", DOCKERFILE, re.MULTILINE):
+        assert re.fullmatch(r"FROM python:3\.1[123]\.\d+-\S+( AS \w+)?", line)
+    last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER (?!root|0)\w+$", last_stage, re.MULTILINE)
+    assert 'ENTRYPOINT ["streamproc"]\nCMD ["run"]' in last_stage
+    assert all(name in NAMES for name in re.findall(r"\b(STATE_URL|HTTP_\w+)=", last_stage))
+
+
+def test_the_builder_is_sent_all_that_the_image_copies() -> None:
+    ignore = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().splitlines()
+    sent = {line[1:] for line in ignore if line.startswith("!")}
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE)
+        for source in line.split()[:-1]
+    }
+    assert copied == sent
+    assert all((ROOT / source).exists() for source in copied)

@@ -41,6 +41,16 @@ lint: setup ## ruff, format, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+bench: setup ## benchmarks: ratios to something measured in the same run
+	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/rounds.py
+
+weights: setup ## fit weights, null, thresholds and probabilities on the simulator, into streamproc/policy.toml
+	$(BIN)/python -m streamproc.sim.weights
+
+scoreboard: setup ## judge every kind by weights that never saw it, into docs/SCOREBOARD.md
+	$(BIN)/python -m streamproc.sim.scoreboard
+
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -113,6 +113,7 @@ class Settings:
     http_port: int
     idle_s: float
     snapshot_s: float
+    stop_s: float
 
 
 # -- one value -----------------------------------------------------------------------------------------
@@ -251,6 +252,7 @@ VARIABLES: Final = (
     Variable("HTTP_HOST", "http_host", "localhost", _text, "where /metrics, /healthz and /readyz listen"),
     Variable("HTTP_PORT", "http_port", "8321", _port, "their port"),
     Variable("IDLE_S", "idle_s", "60", _seconds, "a partition silent for this long no longer holds time back"),
+    Variable("STOP_S", "stop_s", "25", _seconds, "told to stop, it ends after this at the latest"),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 

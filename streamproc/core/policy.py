@@ -91,7 +91,6 @@ class ConfirmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_organisations: Count
     max_new_per_day: Count
     min_overlap: Share
-    keep: Annotated[float, Meta(ge=0)]
     live_hours: Hours
 
 

@@ -41,7 +41,7 @@ def demo(shown: Demo) -> int:
     Raises:
         SettingsError: BROKER is neither `embedded` nor `kafka`, or there is no Java for the latter.
     """
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with folder_for(shown.keep) as folder:
             sys.stdout.write(f"{_play_in(folder, shown)}\n")
@@ -51,6 +51,8 @@ def demo(shown: Demo) -> int:
     except KeyboardInterrupt:
         say("\nstopped; nothing is left behind" if shown.keep is None else "\nstopped")
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

@@ -80,7 +80,7 @@ def worker_in(folder: Path, address: str) -> Iterator[int]:
     log = folder / "worker.log"
     ours = {
         "KAFKA_BOOTSTRAP_SERVERS": address, "KAFKA_PARTITIONS": str(PARTITIONS), "KAFKA_SESSION_S": "10",
-        "STATE_URL": str(folder / "state"), "MODE": "enforce", "SNAPSHOT_S": "2", "IDLE_S": "3600",
+        "STATE_URL": str(folder / "state"), "MODE": "enforce", "SNAPSHOT_S": "2", "IDLE_S": "3600", "STOP_S": "8",
         "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port),
     }  # fmt: skip
     names = {variable.name for variable in settings.VARIABLES} - {"POLICY"}

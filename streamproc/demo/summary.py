@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from streamproc.demo.telling import number
+from streamproc.demo.telling import WIDTH, number
 from streamproc.sim.evaluate import HOUR_MS
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["summary"]
 
-WIDTH: Final = 79
 CONFIRMED: Final = ("confirmed", "contained")
 LEAST_SHOWN: Final = 0.05  # of a signal's evidence
 
@@ -46,7 +45,7 @@ def _found_lines(name: str, states: list[Campaign]) -> list[str]:
         f"Campaign {name}: {last.state}, {last.members} members",
         f"  suspected  {_age(first)} after its first request",
         f"  confirmed  {_age(confirmed)} after its first request",
-        f"  evidence   {confirmed.log10_lr:+.2f} (decimal logarithm of the likelihood ratio) when confirmed:",
+        f"  evidence   {confirmed.log10_lr:+.2f} when confirmed (log10 of the likelihood ratio):",
     ]
     for reason in confirmed.evidence:
         if abs(reason.log10_lr) >= LEAST_SHOWN:
@@ -67,7 +66,7 @@ def _truth_lines(evaluation: Evaluation) -> list[str]:
         of = f"{one.leaked:,} of {one.exchanges:,} exchanges ({one.leaked_share:.1%})"
         lines += [
             f"  members    {one.found:,} of {one.members:,} found and stopped, {missed:,} missed",
-            f"  leaked     {of}, from before the account was stopped",
+            f"  leaked     {of}, before the account was stopped",
         ]
     if not evaluation.campaigns:
         lines.append("  members    there was no campaign")

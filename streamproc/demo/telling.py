@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+import textwrap
+from typing import Final
 
-__all__ = ["DemoError", "number", "say"]
+__all__ = ["WIDTH", "DemoError", "number", "say"]
+
+WIDTH: Final = 79
 
 
 class DemoError(RuntimeError):
@@ -12,8 +16,9 @@ class DemoError(RuntimeError):
 
 
 def say(text: str) -> None:
-    """Say a line of progress."""
-    sys.stderr.write(f"{text}\n")
+    """Say something about the progress, in lines of a terminal's width."""
+    for line in text.split("\n"):
+        sys.stderr.write(textwrap.fill(line, WIDTH, subsequent_indent="    ") + "\n")
     sys.stderr.flush()
 
 

@@ -30,7 +30,7 @@ from streamproc.sim.evaluate import HOUR_MS, PER_ACCOUNTS, Evaluation, evaluate
 from streamproc.sim.recording import Recording, head_of
 from streamproc.sim.scenario import SCENARIOS, Stream, simulate
 
-FIRST_SEED = 201
+FIRST_SEED = 301  # fits use seeds from 101 on, and options were chosen by looking at 201 to 203
 SEEDS, CONTROLS = 5, 20
 QUICK_SEEDS, QUICK_CONTROLS = 2, 4
 CALIBRATION_SEEDS = 2  # of the fit's, a kind: thresholds of the baselines

@@ -50,8 +50,10 @@ class Options:
     outside: float = -2.0  # what a round outside any community counts
     cap: float = 3.0  # of every family, log10
     penalty: float = 0.01
-    left_out: tuple[str, ...] = ()  # statistics that get no weight
-    unconditional: tuple[str, ...] = ("size", "devoted")  # statistics held against lawful communities of every size
+    left_out: tuple[str, ...] = ("size", "fresh", "elicitation")  # get no weight: new kinds are found better without
+    winsorised: float = 0.05  # part of the lawful values on either side that is drawn in for the null
+    # Statistics held against lawful communities of every size.
+    unconditional: tuple[str, ...] = ("size", "devoted", "tokens", "shared_client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +129,7 @@ def fit(recordings: Sequence[Recording], leave_out: str | None = None, options: 
 
 def fit_model(recordings: Sequence[Recording], options: Options) -> Model:
     """The frozen null of the lawful communities of `recordings`, and weights by what the online null says of all."""
-    views = [view for one in recordings for view in one.views]
-    lawful = [view.campaign_share < LAWFUL_BELOW for view in views]
-    frozen = FrozenNull.fit(
-        np.concatenate([view.values[chosen] for view, chosen in zip(views, lawful, strict=True)]),
-        np.concatenate([view.sizes[chosen] for view, chosen in zip(views, lawful, strict=True)]),
-    )
-    frozen = _unconditional(frozen, views, lawful, options.unconditional)
+    frozen = _frozen(recordings, options)
     z, label, group = _samples(recordings, frozen, options)
     caps = np.full(len(FAMILIES), options.cap)
     weights, intercept = fit_weights(z, label, balanced(label, group), caps, penalty=options.penalty)
@@ -141,15 +137,21 @@ def fit_model(recordings: Sequence[Recording], options: Options) -> Model:
     return Model(frozen, Scorecard(weights, round(intercept, DECIMALS), caps))
 
 
-def _unconditional(
-    frozen: FrozenNull, views: Sequence[ViewRecord], lawful: Sequence[Bools], names: Sequence[str]
-) -> FrozenNull:
-    """The null with some statistics' moments the same at every size: size given size would say nothing."""
-    mean, deviation = frozen.mean.copy(), frozen.deviation.copy()
-    for column in (NAMES.index(name) for name in names):
-        values = np.concatenate([view.values[chosen, column] for view, chosen in zip(views, lawful, strict=True)])
-        mean[:, column] = np.nanmean(values)
-        deviation[:, column] = np.nanstd(values)
+def _frozen(recordings: Sequence[Recording], options: Options) -> FrozenNull:
+    """The null of the lawful communities, of winsorised values: a few wild ones must not set a deviation.
+
+    Some statistics have the same moments at every size: size given size would say nothing.
+    """
+    views = [view for one in recordings for view in one.views]
+    lawful = [view.campaign_share < LAWFUL_BELOW for view in views]
+    values = np.concatenate([view.values[chosen] for view, chosen in zip(views, lawful, strict=True)])
+    sizes = np.concatenate([view.sizes[chosen] for view, chosen in zip(views, lawful, strict=True)])
+    tail = options.winsorised
+    values = np.clip(values, *np.nanquantile(values, [tail, 1 - tail], axis=0))
+    found = FrozenNull.fit(values, sizes)
+    mean, deviation = found.mean.copy(), found.deviation.copy()
+    at = [NAMES.index(name) for name in options.unconditional]
+    mean[:, at], deviation[:, at] = np.nanmean(values[:, at], axis=0), np.nanstd(values[:, at], axis=0)
     return FrozenNull(mean, deviation)
 
 

@@ -56,7 +56,7 @@ def run(settings: Settings, *, owned: bool = False) -> int:
     if owned:
         threading.Thread(target=_end_with_input, daemon=True).start()
     worker = Worker(settings, policy, partitions)
-    code = launch(worker.app)
+    code = launch(worker.app, stop_within_s=settings.stop_s)
     if worker.refusal is not None:
         raise worker.refusal
     return code

@@ -26,7 +26,7 @@ NOT_OURS: Final = "not_ours"  # a message on `uses` that no worker wrote
 LABEL_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "reason": (*(reason.value for reason in BadReason), NOT_OURS),
     "field": RequestEvent.__struct_fields__,
-    "what": ("duplicates", "values"),
+    "what": ("accounts", "components", "duplicates", "values"),
 }
 
 # A reducer's counter by its name -> the metric; one with a colon has a label value behind it.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import faust
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from streamproc.worker.runs import Keeper
 
 __all__ = ["launch", "make_app"]
+
+log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S: Final = 1.0
 REBALANCE_WITHIN_S: Final = 120.0  # a worker may need this long to make its state durable and let go
@@ -60,8 +64,11 @@ def _credentials(kafka: KafkaSettings) -> CredentialsT | None:
     return None if context is None else faust.SSLCredentials(context)
 
 
-def launch(app: RunApp, *, log_level: str = "warning") -> int:
-    """Run the worker until it is told to stop (INT, TERM) or crashes; return 0, or 1 after a crash."""
+def launch(app: RunApp, *, stop_within_s: float = 25.0, log_level: str = "warning") -> int:
+    """Run the worker until it is told to stop (INT, TERM) or crashes; return 0, or 1 after a crash.
+
+    Where it does not stop in time, the process ends with 1 without returning.
+    """
     loop = _event_loop()
     asyncio.set_event_loop(loop)  # parts of Faust ask for the current loop before any runs
     options: dict[str, Any] = {"quiet": True, "loglevel": log_level, "redirect_stdouts": False, "loop": loop}
@@ -69,10 +76,23 @@ def launch(app: RunApp, *, log_level: str = "warning") -> int:
     worker.spinner = None  # it writes escape codes even where nobody looks
     for name in seldom_loggers():
         logging.getLogger(name).addFilter(_Seldom())
+    app.on_before_stop = lambda: _end_after(stop_within_s)
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
         return int(end.code or 0)
+
+
+def _end_after(seconds: float) -> None:
+    """End the process when it does not stop in good order: without brokers its last flush would wait for ever."""
+
+    def end() -> None:
+        log.error("could not stop within %.0f s: the next start goes on from the snapshots", seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -286,6 +286,7 @@ class RunApp(faust.App):
     def __init__(self, *args: Any, keeper: Keeper | None = None, **kwargs: Any) -> None:
         self.keeper = keeper
         self.opening: Callable[[], Awaitable[None]] = _nothing  # before anything else starts
+        self.on_before_stop: Callable[[], None] = lambda: None
         self.closing: Callable[[], Awaitable[None]] = _nothing  # after everything else has stopped
         self.run_topics: dict[str, bool] = {}  # name -> whether a snapshot must cover what is committed
         super().__init__(*args, **kwargs)
@@ -310,6 +311,11 @@ class RunApp(faust.App):
         """Open what everything else needs."""
         await super().on_first_start()
         await self.opening()
+
+    async def on_stop(self) -> None:
+        """Say that stopping begins."""
+        self.on_before_stop()
+        await super().on_stop()
 
     async def on_shutdown(self) -> None:
         """Close it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -77,6 +78,7 @@ async def ensure(settings: Settings) -> dict[str, int]:
         TopicError: a topic that may not be created, or one whose partitions or cleanup.policy are wrong.
         SettingsError: the brokers do not answer.
     """
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what it would say is in the errors below
     kafka = settings.kafka
     wanted = {getattr(settings.topics, topic.setting): topic for topic in TOPICS}
     client = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=10_000)

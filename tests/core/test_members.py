@@ -22,7 +22,9 @@ def view_of(uses: dict[int, list[int]]) -> View:
 
 
 def belong(*views: dict[int, list[int]]) -> list[int]:
-    _, belongs = members.belonging([view_of(uses) for uses in views], CORE, LIMITS)
+    seen = [view_of(uses) for uses in views]
+    nobody = np.zeros(seen[0].requests.size, np.bool_)
+    _, belongs, _ = members.belonging(seen, CORE, nobody, LIMITS)
     return [int(row) for row in np.flatnonzero(belongs)]
 
 

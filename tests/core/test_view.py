@@ -37,7 +37,7 @@ def test_a_view_counts_as_one_would_by_hand(uses: list[list[tuple[int, int]]]) -
     assert list(counted) == [(*pair, pairs[pair]) for pair in sorted(pairs)]
     holders = Counter(component for _, component in pairs)
     assert view.holders.tolist() == [holders[component] for component in range(COMPONENTS)]
-    assert (view.block.start_ms, view.block.end_ms) == (0, 1000 * len(uses))
+    assert (view.start_ms, view.end_ms) == (0, 1000 * len(uses))
 
 
 @given(BLOCKS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def test_every_make_target_that_is_named_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
 def test_every_command_that_is_shown_can_be_parsed(path: Path) -> None:
     for line in re.findall(r"^(?:\.venv/bin/)?streamproc ([^\n]*)", path.read_text(), re.MULTILINE):
-        words = re.sub(r'"\$\(.*?\)"', "SUBJECT", line).partition(" #")[0].split()
+        words = shlex.split(re.sub(r'"\$\(.*?\)"', "SUBJECT", line).partition(" #")[0].rstrip(" &"))
         assert _parser().parse_args(words)
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +13,12 @@ import orjson
 import pytest
 import zstandard
 
+from streamproc.contract import schemas
 from streamproc.sim.scenario import SCENARIOS, Stream, draw_stream, simulate, simulate_to, write
 from streamproc.sim.twins import KIND_NAMES, KINDS
 
 POOLS = tuple(name for name in SCENARIOS if name != "control")
 DAY_MS = 86_400_000
-SCHEMA = Path(__file__).parents[2] / "streamproc" / "contract" / "request-event.schema.json"
-GIVEN_SCHEMA = Path(__file__).parents[3] / "shared" / "contract" / "request-event.schema.json"
 
 
 @pytest.fixture(scope="module", params=list(SCENARIOS))
@@ -50,7 +48,7 @@ def test_unknown_scenario_is_refused_with_the_names_that_exist() -> None:
 
 
 def test_events_are_valid_and_carry_nearly_every_field(named: tuple[str, Stream]) -> None:
-    schema = json.loads((SCHEMA if SCHEMA.exists() else GIVEN_SCHEMA).read_text())
+    schema = schemas.load("request-event")
     validator = jsonschema.Draft202012Validator(schema)
     events = named[1].events
     sample = events[:: max(1, len(events) // 500)]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from streamproc import broker
+from tests.worker.pipeline import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,3 +43,12 @@ def real_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(reason)
     with broker.kafka(tmp_path_factory.mktemp("kafka")) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+    made = Traffic.make(tmp_path_factory.mktemp("traffic"), accounts=1800, days=3, seed=5)
+    assert len(made.lines) > 95_000
+    actions = Counter(event.action for event in made.replayed.enforcements)
+    assert min(actions[action] for action in ("observe", "throttle", "release")) >= 20, "nothing would be compared"
+    return made

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.structs import ConsumerRecord
 
 from streamproc.contract.decisions import encode
 from streamproc.core import policy as policies
@@ -190,8 +191,11 @@ class Pipeline:
         committed, ends = asyncio.run(_offsets(self.address, f"group-{self.name}", self.topic(setting)))
         return committed == ends
 
-    def said(self, setting: str) -> list[bytes]:
+    def records(self, setting: str) -> list[ConsumerRecord]:
         return asyncio.run(_read(self.address, self.topic(setting)))
+
+    def said(self, setting: str) -> list[bytes]:
+        return [record.value for record in self.records(setting)]
 
 
 async def _produce(address: str, topic: str, pairs: Iterable[tuple[bytes | None, bytes]]) -> None:
@@ -211,14 +215,14 @@ async def _offsets(address: str, group: str, topic: str) -> tuple[list[int], lis
         return [await consumer.committed(place) or 0 for place in places], [ends[place] for place in places]
 
 
-async def _read(address: str, topic: str) -> list[bytes]:
+async def _read(address: str, topic: str) -> list[ConsumerRecord]:
     async with AIOKafkaConsumer(topic, bootstrap_servers=address, auto_offset_reset="earliest") as consumer:
         ends = await consumer.end_offsets(list(consumer.assignment()))
         left = {place for place, end in ends.items() if end > 0}
-        values: list[bytes] = []
+        values: list[ConsumerRecord] = []
         while left:
             for place, records in (await consumer.getmany(timeout_ms=1000)).items():
-                values += [record.value for record in records]
+                values += records
                 if records and records[-1].offset + 1 >= ends[place]:
                     left.discard(place)
         return values

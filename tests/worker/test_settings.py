@@ -45,6 +45,7 @@ def test_every_variable_is_read_and_an_empty_one_is_unset(tmp_path: Path) -> Non
         "KAFKA_SESSION_S": "6",
         "IDLE_S": "2.5",
         "SNAPSHOT_S": "5",
+        "STOP_S": "8",
     }
     given |= {variable.name: f"x.{variable.name}" for variable in VARIABLES if variable.name not in given}
     told, plain = read(given), read(dict.fromkeys(given, ""))

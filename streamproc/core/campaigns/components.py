@@ -27,7 +27,7 @@ class _Pairs:
     """Pairs (value at `left`, kept value at `right`) that lie within the radius of each other."""
 
     left: Ints
-    right: Ints
+    right: Rows
     distance: Ints
 
 
@@ -35,15 +35,15 @@ class _Sorted:
     """A span of values sorted by each of their bands; positions count from `first`."""
 
     def __init__(self, values: Keys, first: int) -> None:
-        self._orders: list[Ints] = []
+        self._orders: list[Rows] = []
         self._bands: list[NDArray[np.uint16]] = []
         for band in range(BANDS):
             keys = _band(values, band)
             order = np.argsort(keys, kind="stable")
-            self._orders.append(order + first)
+            self._orders.append((order + first).astype(np.int32))
             self._bands.append(keys[order])
 
-    def candidates(self, values: Keys) -> tuple[Ints, Ints]:
+    def candidates(self, values: Keys) -> tuple[Ints, Rows]:
         """Pairs (value at left, position at right) that share a band; a pair may come more than once."""
         lefts, rights = [], []
         for band, (held, order) in enumerate(zip(self._bands, self._orders, strict=True)):

@@ -79,13 +79,15 @@ def find(view: View, community: Rows, n: int, accounts: AccountTable, policy: Co
     members = np.flatnonzero(requests >= policy.min_requests)
     members = members[np.lexsort((accounts.key[members], community[members]))]
     active = np.flatnonzero(view.requests)
-    uses, use_member, use_core = _core_uses(view, community, index, members)
-    block = view.block
-    turns = block.turns[uses].astype(np.int64)
-    flags = block.flags[uses]
+    uses, order, use_member, use_core = _core_uses(view, community, index, members)
+
+    def numbers(name: str) -> Ints:
+        return view.column(name, uses)[order]
+
+    turns, flags = numbers("turns"), numbers("flags")
     return Cores(
-        start_ms=block.start_ms,
-        end_ms=block.end_ms,
+        start_ms=view.start_ms,
+        end_ms=view.end_ms,
         n=n,
         population=Population(
             **{name: accounts.facts(name)[active] for name in ("client", "client_full", "pathway", "org")},
@@ -102,13 +104,13 @@ def find(view: View, community: Rows, n: int, accounts: AccountTable, policy: Co
         member_signup_ms=accounts.signup_ms[members],
         use_member=use_member,
         use_core=use_core,
-        use_ms=block.offset_ms[uses].astype(np.int64) + block.start_ms,
+        use_ms=view.ts_ms(uses)[order],
         use_turns=np.where(turns == MISSING_TURNS, -1, turns),
         use_sitting=(flags & SITTING) > 0,
         use_served=(flags & SERVED) > 0,
-        use_elicits=block.elicits[uses].astype(np.int64),
-        use_tok_in=block.tok_in[uses].astype(np.int64),
-        use_tok_out=block.tok_out[uses].astype(np.int64),
+        use_elicits=numbers("elicits"),
+        use_tok_in=numbers("tok_in"),
+        use_tok_out=numbers("tok_out"),
         core_community=core >> 32,
         core_component=core & 0xFFFFFFFF,
         core_holders=holders,
@@ -157,15 +159,17 @@ def _core_requests(view: View, community: Rows, core: _CoreIndex) -> Ints:
     )
 
 
-def _core_uses(view: View, community: Rows, core: _CoreIndex, members: Ints) -> tuple[Ints, Ints, Ints]:
-    """Which uses of the view lie in a core, with the index of the member and of the core component of each."""
-    block = view.block
+def _core_uses(view: View, community: Rows, core: _CoreIndex, members: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Which uses of the view lie in a core, ascending, and their order by member and time.
+
+    With the index of the member and of the core component of each, in that order.
+    """
     member_of = np.full(community.size, -1, np.int64)
     member_of[members] = np.arange(members.size)
-    uses = np.flatnonzero(core.in_any[block.component] & (member_of[block.account] >= 0))
-    account = block.account[uses]
-    at = core.find(community[account], block.component[uses])
+    uses = np.flatnonzero(core.in_any[view.component] & (member_of[view.account] >= 0))
+    account = view.account[uses]
+    at = core.find(community[account], view.component[uses])
     inside = at >= 0
     uses, member, at = uses[inside], member_of[account[inside]], at[inside]
-    order = stable_order(member, members.size)  # a block is in order of time for each account
-    return uses[order], member[order], at[order]
+    order = stable_order(member, members.size)  # uses are in order of time for each account
+    return uses, order, member[order], at[order]

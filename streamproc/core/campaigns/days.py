@@ -10,7 +10,7 @@ import numpy as np
 
 from streamproc.contract import combine
 from streamproc.contract.decisions import Reason
-from streamproc.core.arrays import Bools, Floats, Ints, Rows
+from streamproc.core.arrays import Bools, Floats, Ints
 from streamproc.core.campaigns.accounts import AccountTable
 from streamproc.core.campaigns.habits import Habits, scaled
 from streamproc.core.campaigns.ladder import Claim
@@ -51,21 +51,21 @@ def reason(score: float, threshold: float) -> Reason:
 
 def features(view: View, rows: Ints) -> Floats:
     """The raw features (m, 8) of the accounts at `rows` in the order of `habits.FEATURES`, NaN where missing."""
-    block = view.block
     index = np.full(view.requests.size, -1, np.int64)
     index[rows] = np.arange(rows.size)
-    uses = np.flatnonzero(index[block.account] >= 0)
-    of_use = index[block.account[uses]]
+    uses = np.flatnonzero(index[view.account] >= 0)
+    of_use = index[view.account[uses]]
     requests = np.bincount(of_use, minlength=rows.size)
-    hours = np.unique(of_use * (1 << 16) + block.offset_ms[uses] // HOUR_MS) >> 16
-    turns, flags = block.turns[uses], block.flags[uses]
+    hours = np.unique(of_use * (1 << 16) + (view.ts_ms(uses) - view.start_ms) // HOUR_MS) >> 16
+    turns, flags = view.column("turns", uses), view.column("flags", uses)
+    tok_in, tok_out = view.column("tok_in", uses), view.column("tok_out", uses)
     pairs = index[view.pair_account]
     return np.stack(
         [
             requests.astype(np.float64),
-            np.bincount(hours, minlength=rows.size),
-            _mean(block.tok_in[uses], block.tok_in[uses] >= 0, of_use, rows.size),
-            _mean(block.tok_out[uses], block.tok_out[uses] >= 0, of_use, rows.size),
+            np.bincount(hours, minlength=rows.size).astype(np.float64),
+            _mean(tok_in, tok_in >= 0, of_use, rows.size),
+            _mean(tok_out, tok_out >= 0, of_use, rows.size),
             _mean(flags & FAILED > 0, np.ones(uses.size), of_use, rows.size),
             _mean(turns > 0, turns != MISSING_TURNS, of_use, rows.size),
             _mean(flags & SITTING > 0, np.ones(uses.size), of_use, rows.size),
@@ -75,7 +75,7 @@ def features(view: View, rows: Ints) -> Floats:
     )
 
 
-def _mean(values: Rows | Bools, known: Bools | Floats, of_use: Ints, n: int) -> Floats:
+def _mean(values: Ints | Bools, known: Bools | Floats, of_use: Ints, n: int) -> Floats:
     """Mean of `values` where they are `known`, by account, NaN where none is."""
     count = np.bincount(of_use, weights=known, minlength=n)
     total = np.bincount(of_use, weights=values * known, minlength=n)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streamproc.contract import TASK_CLASS_CODES
+from streamproc.core.campaigns.members import CoreTraffic
 from streamproc.core.campaigns.memory import Campaign, Hit, Watch
 from streamproc.core.uses import SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamproc.core.arrays import Ints, Keys, Rows
+    from streamproc.core.arrays import Floats, Ints, Keys, Rows
     from streamproc.core.campaigns.judge import Judged
-    from streamproc.core.campaigns.members import CoreTraffic
     from streamproc.core.campaigns.round import Tables
     from streamproc.core.campaigns.view import View
     from streamproc.core.policy import Policy
@@ -39,17 +40,22 @@ class _Found:
     members: Keys
     core: Rows
 
+    @property
+    def log10_lr(self) -> float:
+        """Its weight of evidence."""
+        return float(self.judged.scores.log10_lr[self.community])
+
 
 def follow(ts_ms: int, judged: Sequence[Judged], tables: Tables, policy: Policy) -> list[Campaign]:
     """Let this round's hits join campaigns or begin them, confirm those that may be; returns those that changed."""
-    found = _found(judged, ts_ms, tables, policy)
-    hit: dict[str, Campaign] = {}
-    for one in found:
+    parts: dict[str, list[_Found]] = {}
+    for one in _found(judged, tables, policy):
         campaign = _campaign_of(one, ts_ms, tables, policy)
-        if campaign is None:
-            continue
-        _record(campaign, one, ts_ms, tables, first=campaign.id not in hit)
-        hit[campaign.id] = campaign
+        if campaign is not None:
+            parts.setdefault(campaign.id, []).append(one)
+    hit = {name: tables.memory.campaigns[name] for name in parts}
+    for name, campaign in hit.items():
+        _record(campaign, parts[name], ts_ms, tables)
     _confirm(sorted(hit.values(), key=lambda c: (-c.log10_lr, c.id)), ts_ms, tables, policy)
     changed = dict(hit)
     for campaign in list(tables.memory.campaigns.values()):
@@ -95,33 +101,28 @@ def take_members(
     return scores
 
 
-def keep_watch(campaign: Campaign, core: Rows, ts_ms: int, tables: Tables, policy: Policy) -> None:
-    """Watch the kept values of the stable core for new accounts that use them."""
-    values, ids = tables.components.kept(core)
-    component = np.searchsorted(core, ids)
+def keep_watch(campaign: Campaign, core: Rows, exclusive: Floats, ts_ms: int, tables: Tables, policy: Policy) -> None:
+    """Watch the kept values of the stable core for new accounts: those components that mostly members use.
+
+    `exclusive` (component ids,) as `members.belonging` tells it.
+    """
+    watched = core[exclusive[core] >= policy.members.min_exclusivity]
+    values, ids = tables.components.kept(watched)
+    component = np.searchsorted(watched, ids)
     campaign.watch = Watch(values, component, ts_ms + policy.members.watch_days * DAY_MS)
 
 
-def _found(judged: Sequence[Judged], ts_ms: int, tables: Tables, policy: Policy) -> list[_Found]:
-    """This round's hits, the clearest first.
-
-    A community hits above its view's threshold; one that a confirmed campaign's members are in, somewhat below it.
-    """
+def _found(judged: Sequence[Judged], tables: Tables, policy: Policy) -> list[_Found]:
+    """This round's hits, the clearest first: communities above their view's threshold."""
     found = []
-    keep = policy.confirm.keep
     for column, (one, threshold) in enumerate(zip(judged, policy.score.thresholds, strict=True)):
-        for community in np.flatnonzero(one.eligible & (one.carried > threshold - keep)).tolist():
+        for community in np.flatnonzero(one.eligible & (one.carried > threshold)).tolist():
             cores = one.cores
             members = np.sort(tables.accounts.key[cores.member_row[cores.member_community == community]])
             core = cores.core_component[cores.core_community == community].astype(np.int32)
             margin = round(float(one.carried[community]) - threshold, 4)
-            if margin > 0 or _confirmed(members, ts_ms, tables, policy):
-                found.append(_Found(one, column, community, margin, members, core))
+            found.append(_Found(one, column, community, margin, members, core))
     return sorted(found, key=lambda f: (-f.margin, int(f.members[0])))
-
-
-def _confirmed(members: Keys, ts_ms: int, tables: Tables, policy: Policy) -> bool:
-    return any(campaign.confirmed_ms is not None for campaign in _joined(members, ts_ms, tables, policy))
 
 
 def _joined(members: Keys, ts_ms: int, tables: Tables, policy: Policy) -> list[Campaign]:
@@ -149,6 +150,7 @@ def _campaign_of(one: _Found, ts_ms: int, tables: Tables, policy: Policy) -> Cam
     digest = hashlib.blake2b(one.members.tobytes() + ts_ms.to_bytes(8, "big"), digest_size=8)
     campaign = Campaign(id="c" + digest.hexdigest(), first_seen_ms=_first_seen(one))
     campaign.predecessor = _predecessor(one, tables)
+    campaign.hits = [Hit(ts_ms, one.members, one.core, one.log10_lr)]
     campaigns[campaign.id] = campaign
     return campaign
 
@@ -182,23 +184,27 @@ def _predecessor(one: _Found, tables: Tables) -> str | None:
     return None
 
 
-def _record(campaign: Campaign, one: _Found, ts_ms: int, tables: Tables, *, first: bool) -> None:
-    """Enter a hit; a second one of the same round (the other view, a part split off) adds to the first."""
-    log10_lr = float(one.judged.scores.log10_lr[one.community])
-    if first:
-        kept = [hit for hit in campaign.hits if hit.ts_ms > ts_ms - tables.span_ms]
-        campaign.hits = [*kept[1 - KEPT_HITS :], Hit(ts_ms, one.members, one.core, log10_lr)]
-        campaign.log10_lr = log10_lr
-        campaign.families = tables.judge.families(one.judged, one.community)
-        campaign.evidence = tables.judge.reasons(one.judged, one.community, one.column)
-        campaign.blind = one.judged.measures.blind(one.community)
-        if campaign.state in {"contained", "dormant"}:
-            campaign.state = "confirmed"
-    else:
-        last = campaign.hits[-1]
-        campaign.hits[-1] = Hit(
-            ts_ms, np.union1d(last.members, one.members), np.union1d(last.core, one.core), last.log10_lr
-        )
+def _record(campaign: Campaign, parts: Sequence[_Found], ts_ms: int, tables: Tables) -> None:
+    """Enter a round's hit, which may have parts; the clearest, first, gives score and evidence.
+
+    Parts of one view add up: the pool is split.  Views check each other: what one of them alone counts to the core may
+    be a lawful group's that it joined with the pool.
+    """
+    clearest = parts[0]
+    members = np.unique(np.concatenate([part.members for part in parts]))
+    cores = [
+        np.unique(np.concatenate([part.core for part in parts if part.column == column]))
+        for column in sorted({part.column for part in parts})
+    ]
+    core = reduce(np.intersect1d, cores)
+    kept = [hit for hit in campaign.hits if ts_ms - tables.span_ms < hit.ts_ms < ts_ms]
+    campaign.hits = [*kept[1 - KEPT_HITS :], Hit(ts_ms, members, core, clearest.log10_lr)]
+    campaign.log10_lr = clearest.log10_lr
+    campaign.families = tables.judge.families(clearest.judged, clearest.community)
+    campaign.evidence = tables.judge.reasons(clearest.judged, clearest.community, clearest.column)
+    campaign.blind = clearest.judged.measures.blind(clearest.community)
+    if campaign.state in {"contained", "dormant"}:
+        campaign.state = "confirmed"
 
 
 def _confirm(hit: Sequence[Campaign], ts_ms: int, tables: Tables, policy: Policy) -> None:
@@ -233,9 +239,9 @@ def _count_exchanges(
     campaign: Campaign, scores: dict[int, float], traffic: CoreTraffic, view: View, tables: Tables
 ) -> None:
     """Count what members got: a new member's core requests of the view, then each round's newest requests."""
-    block, end_ms = view.block, view.block.end_ms
-    newest = (block.ts_ms >= end_ms - tables.round_ms) & ((block.flags & SERVED) > 0)
-    served = np.bincount(block.account[newest], minlength=view.requests.size)
+    newest = view.since(view.end_ms - tables.round_ms)
+    newest = newest[(view.column("flags", newest) & SERVED) > 0]
+    served = np.bincount(view.account[newest], minlength=view.requests.size)
     rows = tables.accounts.find(np.array(list(scores), np.uint64))
     for key, row in zip(scores, rows.tolist(), strict=True):
         if key in campaign.joined:
@@ -260,7 +266,8 @@ def _capabilities(rows: Ints, view: View) -> dict[str, float]:
     """Share of each class of task in the members' requests."""
     member = np.zeros(view.requests.size, np.bool_)
     member[rows] = True
-    counts = np.bincount(view.block.task_class[member[view.block.account]], minlength=len(TASK_CLASS_CODES) + 1)
+    uses = np.flatnonzero(member[view.account])
+    counts = np.bincount(view.column("task_class", uses), minlength=len(TASK_CLASS_CODES) + 1)
     total = max(int(counts.sum()), 1)
     shares = {name: round(int(counts[code]) / total, 4) for name, code in TASK_CLASS_CODES.items()}
     return {name: share for name, share in shares.items() if share}

@@ -51,10 +51,13 @@ def core_traffic(view: View, core: Rows) -> tuple[CoreTraffic, Bools]:
     return CoreTraffic(requests, components, share, np.zeros(rows)), inside
 
 
-def belonging(views: Sequence[View], core: Rows, policy: MembersPolicy) -> tuple[CoreTraffic, Bools]:
-    """Traffic in `core` in the first (longest) view, and which account rows are members.
+def belonging(
+    views: Sequence[View], core: Rows, hit: Bools, policy: MembersPolicy
+) -> tuple[CoreTraffic, Bools, Floats]:
+    """Traffic in `core` in the first (longest) view, which account rows are members, and each component's exclusivity.
 
-    The share may be that of any view: an account that began lawfully shows its harvest in the recent one.
+    The share may be that of any view: an account that began lawfully shows its harvest in the recent one.  `hit`
+    (rows,) are the accounts of the campaign's last hit, among whom many have too few requests yet.
     """
     traffic, inside = core_traffic(views[0], core)
     share = traffic.share
@@ -67,14 +70,21 @@ def belonging(views: Sequence[View], core: Rows, policy: MembersPolicy) -> tuple
         & (traffic.components >= policy.min_components)
         & (share >= policy.min_share)
     )
-    exclusive = _exclusivity(views[0], inside, likely)
-    traffic = CoreTraffic(traffic.requests, traffic.components, share, exclusive)
-    return traffic, likely & (exclusive >= policy.min_exclusivity)
+    exclusive = exclusivity(views[0], likely | hit)
+    mean = _mean_exclusivity(views[0], inside, exclusive)
+    traffic = CoreTraffic(traffic.requests, traffic.components, share, mean)
+    return traffic, likely & (mean >= policy.min_exclusivity), exclusive
 
 
-def _exclusivity(view: View, inside: Bools, likely: Bools) -> Floats:
+def exclusivity(view: View, members: Bools) -> Floats:
+    """Of each component's holders, the share that are `members` (rows,); shape (component ids,)."""
+    held = np.bincount(view.pair_component[members[view.pair_account]], minlength=view.holders.size)
+    share: Floats = held / np.maximum(view.holders, 1)
+    return share
+
+
+def _mean_exclusivity(view: View, inside: Bools, exclusive: Floats) -> Floats:
+    """Mean exclusivity of the core components that each account uses, shape (rows,)."""
     account, component = view.pair_account[inside], view.pair_component[inside]
-    members = np.bincount(component[likely[account]], minlength=view.holders.size)
-    exclusive = members / np.maximum(view.holders, 1)
-    total = np.bincount(account, weights=exclusive[component], minlength=likely.size)
-    return total / np.maximum(np.bincount(account, minlength=likely.size), 1)
+    total = np.bincount(account, weights=exclusive[component], minlength=view.requests.size)
+    return total / np.maximum(np.bincount(account, minlength=view.requests.size), 1)

@@ -28,6 +28,7 @@ SHRINK_RUNNING = 60  # communities learned that weigh as much as the frozen null
 FLOOR_BIN = 0.25  # least deviation of a bin, as a share of the deviation over all sizes
 FLOOR_FROZEN = 0.02  # least deviation of a frozen statistic, on its own scale
 FLOOR_RUNNING = 0.5  # least deviation that the running null may come to
+MOST_LEARNED = 128  # communities of a round: River takes them one number at a time
 REMEMBERED = 6_000  # communities, some ten days of rounds: beyond it older ones fade, so that a shift is followed
 
 
@@ -178,7 +179,10 @@ class LawfulNull:
         return mean + deviation * self.running.moments()[0]
 
     def learn(self, values: Floats, sizes: Ints) -> None:
-        """Take in all communities of a round, after they were judged."""
+        """Take in the communities of a round, after they were judged; of very many an even sample."""
+        if len(sizes) > MOST_LEARNED:
+            sample = np.linspace(0, len(sizes) - 1, MOST_LEARNED).astype(np.int64)
+            values, sizes = values[sample], sizes[sample]
         self.running.learn(self.frozen.standardise(values, sizes))
 
 

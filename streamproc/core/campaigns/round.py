@@ -107,13 +107,14 @@ def _claim(
         scores = dict.fromkeys(keys.tolist(), round(tables.judge.campaign_probability(campaign.log10_lr), 4))
         campaign.members = scores
     else:
-        traffic, belongs = members.belonging(views, core, policy.members)
+        hit = np.isin(tables.accounts.key, campaign.hits[-1].members)
+        traffic, belongs, exclusive = members.belonging(views, core, hit, policy.members)
         campaign.mixed = follow.is_mixed(campaign, judged, tables, policy)
         if campaign.mixed:
             belongs = _mixed(traffic, policy)
         holds = "mixed" if campaign.mixed else "member"
         scores = follow.take_members(campaign, core, views, traffic, np.flatnonzero(belongs), tables)
-        follow.keep_watch(campaign, core, ts_ms, tables, policy)
+        follow.keep_watch(campaign, core, exclusive, ts_ms, tables, policy)
     rows = tables.accounts.find(np.array(sorted(scores), np.uint64))
     for key, row in zip(sorted(scores), rows.tolist(), strict=True):
         most: Action = "observe" if exempt[row] else "throttle" if campaign.limited else "suspend"

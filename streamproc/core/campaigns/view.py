@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
 from streamproc.core.arrays import Ints, Rows
-from streamproc.core.campaigns.blocks import Block, empty, merge
+from streamproc.core.campaigns.blocks import Block, empty
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Uses in [block.start_ms, block.end_ms), with counts by account and by (account, component).
+    """Uses in [start_ms, end_ms), with counts by account and by (account, component).
 
-    `requests` is by row of the account table; the pairs are sorted by account and component.
+    `requests` is by row of the account table; the pairs are sorted by account and component.  A use is named by its
+    position in `account`, which is in the order of the blocks.
     """
 
-    block: Block
+    blocks: tuple[Block, ...]
+    first: Ints  # (blocks + 1,) position of each block's first use, and of the end
+    account: Rows  # (uses,)
+    component: Rows  # (uses,)
     requests: Ints  # (rows,) uses of each account
     active: int  # accounts with a use
     pair_account: Rows  # (pairs,) row of the account
@@ -27,15 +31,48 @@ class View:
     pair_count: Rows  # (pairs,) uses of the component by the account
     holders: Ints  # (component ids,) accounts that hold each component
 
+    @property
+    def start_ms(self) -> int:
+        """Where the view begins."""
+        return self.blocks[0].start_ms
+
+    @property
+    def end_ms(self) -> int:
+        """Where it ends: the round's time."""
+        return self.blocks[-1].end_ms
+
+    def column(self, name: str, uses: Ints) -> Ints:
+        """A column of the blocks at `uses` (ascending positions), copied for these alone."""
+        parts = [getattr(block, name)[at] for block, at in self._by_block(uses)]
+        return np.concatenate(parts).astype(np.int64)
+
+    def ts_ms(self, uses: Ints) -> Ints:
+        """Event times of `uses` (ascending positions)."""
+        return np.concatenate([block.offset_ms[at] + np.int64(block.start_ms) for block, at in self._by_block(uses)])
+
+    def since(self, ts_ms: int) -> Ints:
+        """Positions of the uses of the blocks that end after `ts_ms`."""
+        blocks = sum(block.end_ms <= ts_ms for block in self.blocks)
+        return np.arange(self.first[blocks], self.first[-1])
+
+    def _by_block(self, uses: Ints) -> Iterator[tuple[Block, Ints]]:
+        ends = np.searchsorted(uses, self.first)
+        for number, block in enumerate(self.blocks):
+            yield block, uses[ends[number] : ends[number + 1]] - self.first[number]
+
 
 def gather(blocks: Sequence[Block], rows: int, components: int) -> View:
     """The view over `blocks` (oldest first), for an account table of `rows` and a component table of `components`."""
-    block = merge(blocks)
-    requests = np.bincount(block.account, minlength=rows)
-    held = np.flatnonzero(block.component >= 0)
-    pairs = count_pairs(block.account[held], block.component[held], (rows, components))
+    account = np.concatenate([block.account for block in blocks])
+    component = np.concatenate([block.component for block in blocks])
+    requests = np.bincount(account, minlength=rows)
+    held = np.flatnonzero(component >= 0)
+    pairs = count_pairs(account[held], component[held], (rows, components))
     return View(
-        block=block,
+        blocks=tuple(blocks),
+        first=np.cumsum([0, *map(len, blocks)]),
+        account=account,
+        component=component,
         requests=requests,
         active=int(np.count_nonzero(requests)),
         pair_account=np.repeat(np.arange(rows, dtype=np.int32), np.diff(pairs.indptr)),

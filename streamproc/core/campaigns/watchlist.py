@@ -210,17 +210,14 @@ def _run_of(sorted_keys: Keys, key: int) -> range:
 
 def _entries(campaigns: Sequence[Campaign]) -> tuple[Keys, Ints, Ints]:
     """Watched values ascending, the number of each one's component, and the campaign of each component."""
-    values: list[Keys] = []
-    component: list[Ints] = []
-    owner: list[Ints] = []
+    values: list[Keys] = [np.empty(0, np.uint64)]
+    component: list[Ints] = [np.empty(0, np.int64)]
+    owner: list[Ints] = [np.empty(0, np.int64)]
     for number, campaign in enumerate(campaigns):
         if campaign.watch is not None and campaign.watch.values.size:
-            components = int(np.max(campaign.watch.component)) + 1
             values.append(campaign.watch.values)
             component.append(campaign.watch.component + sum(part.size for part in owner))
-            owner.append(np.full(components, number, np.int64))
-    if not values:
-        return np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64)
+            owner.append(np.full(int(np.max(campaign.watch.component)) + 1, number, np.int64))
     merged, first = np.unique(np.concatenate(values), return_index=True)
     return merged, np.concatenate(component)[first], np.concatenate(owner)
 

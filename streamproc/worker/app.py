@@ -164,15 +164,18 @@ class Worker:
 
     async def _say_who_is_idle(self) -> None:
         """Say it of partitions that are read to their end and silent; again while they are, as time goes on."""
-        for partition, stage in self.keeper.accounts.items():
+        for partition, stage in list(self.keeper.accounts.items()):
             lag = self._lag(TP(self.settings.topics.requests, partition), stage.position)
             silent_s = time.monotonic() - stage.heard_s
             if silent_s >= self.settings.idle_s and lag is not None and lag <= CONTROL_RECORDS:
                 await stage.say_idle()
 
     def _lag(self, tp: TP, position: int) -> int | None:
-        """Return how many records wait, None while the broker has not said."""
-        end = self.app.consumer.highwater(tp)
+        """Return how many records wait, None while the broker has not said or a rebalance has the partition."""
+        try:
+            end = self.app.consumer.highwater(tp)
+        except AssertionError:  # aiokafka's answer for a partition that was just taken away
+            return None
         return None if end is None else max(end - position, 0)
 
     def _show(self) -> None:

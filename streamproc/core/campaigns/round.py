@@ -117,6 +117,8 @@ def _claim(
         follow.keep_watch(campaign, core, exclusive, ts_ms, tables, policy)
     rows = tables.accounts.find(np.array(sorted(scores), np.uint64))
     for key, row in zip(sorted(scores), rows.tolist(), strict=True):
+        if row < 0:  # gone from the table since the hit: nothing is known of it that could be acted on
+            continue
         most: Action = "observe" if exempt[row] else "throttle" if campaign.limited else "suspend"
         claim = Claim(tables.accounts.ids[row], holds, campaign.id, most, scores[key])
         if key not in claims or claims[key].holds == "unusual" or ladder.TABLE[holds] != "observe":

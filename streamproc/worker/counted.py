@@ -37,6 +37,7 @@ PLAIN: Final = {
     "mistyped": "mistyped_fields_total",
     "unknown_fields": "unknown_fields_total",
     "uses": "uses_total",
+    "withheld": "withheld_confirmations_total",
 }
 LABELLED: Final = {
     "blind": ("blind_events_total", "field"),
@@ -75,6 +76,11 @@ def count_state(output: Output, reducer: Campaigns, metrics: Metrics) -> None:
         metrics.set("round_components", int(np.count_nonzero(longest.view.holders)))
         metrics.set("round_communities", longest.cores.n)
     if output.rounds or output.campaigns:
-        states: Counter[str] = Counter(campaign.state for campaign in reducer.tables.memory.campaigns.values())
-        for state in DOMAINS["state"]:
-            metrics.set("known_campaigns", states[state], state=state)
+        count_campaigns(reducer, metrics)
+
+
+def count_campaigns(reducer: Campaigns, metrics: Metrics) -> None:
+    """Enter the campaigns that are remembered, by state; also after a restart, or a page would fall silent."""
+    states: Counter[str] = Counter(campaign.state for campaign in reducer.tables.memory.campaigns.values())
+    for state in DOMAINS["state"]:
+        metrics.set("known_campaigns", states[state], state=state)

@@ -61,6 +61,9 @@ METRICS: Final = (
     Metric("round_components", Gauge, "Components that the last round saw."),
     Metric("round_communities", Gauge, "Communities that the last round saw."),
     Metric("known_campaigns", Gauge, "Campaigns, by state.", ("state",)),
+    Metric(
+        "withheld_confirmations_total", Counter, "Campaigns that a round left suspected: the day's budget was spent."
+    ),
     Metric("enforcement_events_total", Counter, "Decisions sent.", ("action", "mode")),
     Metric("loop_stall_seconds", Gauge, "Longest time that anything held the event loop since the start."),
     Metric("snapshot_age_seconds", Gauge, "Time since the last durable snapshot.", ("reducer",)),

@@ -21,7 +21,7 @@ from streamproc.core.campaigns.reducer import Campaigns, Output
 from streamproc.core.clock import UNSET_MS
 from streamproc.core.snapshot import SnapshotError
 from streamproc.worker import uses_topic
-from streamproc.worker.counted import NOT_OURS, count_batch, count_output, count_state
+from streamproc.worker.counted import NOT_OURS, count_batch, count_campaigns, count_output, count_state
 from streamproc.worker.uses_topic import Idle, UsesError
 
 if TYPE_CHECKING:
@@ -222,6 +222,7 @@ class CampaignsStage:
 
         self._reducer.restore(data[POSITION_BYTES:], block)
         self.position = self.saved = int.from_bytes(data[:POSITION_BYTES])
+        count_campaigns(self._reducer, self._metrics)
 
     def save(self, store: StateStore) -> int:
         """Write a snapshot, durable on return; returns its size in bytes. The lock is the caller's to hold."""

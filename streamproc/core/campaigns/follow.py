@@ -221,6 +221,14 @@ def _confirm(hit: Sequence[Campaign], ts_ms: int, tables: Tables, policy: Policy
             recent += 1
 
 
+def withheld(ts_ms: int, tables: Tables, policy: Policy) -> int:
+    """Campaigns hit in this round that only the day's budget leaves suspected."""
+    return sum(
+        campaign.state == "suspected" and campaign.last_hit_ms == ts_ms and len(campaign.hits) >= policy.confirm.rounds
+        for campaign in tables.memory.campaigns.values()
+    )
+
+
 def _age(campaign: Campaign, ts_ms: int, tables: Tables, policy: Policy) -> bool:
     """Move on a campaign without a hit; whether its state changed."""
     if campaign.state == "confirmed" and not live(campaign, ts_ms, policy):

@@ -198,6 +198,7 @@ class Campaigns:
         self._settle_watched(end_ms)
         held = rounds.hold(end_ms, self.blocks, self.tables, self._exempt(ts_ms), self.policy)
         output.rounds.append(held)
+        output.counts["withheld"] += held.withheld
         output.campaigns += [campaign_event(ts_ms, campaign, self.policy) for campaign in held.campaigns]
         for account, standing in held.changes:
             alone = standing.campaign is None and account in held.unusual and standing.action == "observe"

@@ -44,6 +44,7 @@ class Round:
     judged: list[Judged]
     changes: list[Change] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
+    withheld: int = 0  # campaigns that the day's budget of confirmations leaves suspected
     unusual: dict[int, float] = field(default_factory=dict)  # accounts with an unusual day, and its score
 
 
@@ -70,6 +71,7 @@ def hold(end_ms: int, blocks: Sequence[Block], tables: Tables, exempt: Bools, po
     judged = [_judge(view, column, tables, policy) for column, view in enumerate(views)]
     found = Round(ts_ms, judged)
     found.campaigns = follow.follow(ts_ms, judged, tables, policy)
+    found.withheld = follow.withheld(ts_ms, tables, policy)
     newest = [block.account for block in blocks if block.end_ms > end_ms - tables.round_ms]
     active = np.unique(np.concatenate([*newest, NOBODY]))
     claims = days.unusual(views[-1], active, end_ms // tables.round_ms, tables.accounts, tables.habits, policy.habits)

@@ -65,9 +65,10 @@ def gather(blocks: Sequence[Block], rows: int, components: int) -> View:
     """The view over `blocks` (oldest first), for an account table of `rows` and a component table of `components`."""
     account = np.concatenate([block.account for block in blocks])
     component = np.concatenate([block.component for block in blocks])
+    pairs = count_pairs(account, component + 1, (rows, components + 1))  # the first column is "no component"
+    known = pairs.indices > 0
+    pair_component = pairs.indices[known] - 1
     requests = np.bincount(account, minlength=rows)
-    held = np.flatnonzero(component >= 0)
-    pairs = count_pairs(account[held], component[held], (rows, components))
     return View(
         blocks=tuple(blocks),
         first=np.cumsum([0, *map(len, blocks)]),
@@ -75,10 +76,10 @@ def gather(blocks: Sequence[Block], rows: int, components: int) -> View:
         component=component,
         requests=requests,
         active=int(np.count_nonzero(requests)),
-        pair_account=np.repeat(np.arange(rows, dtype=np.int32), np.diff(pairs.indptr)),
-        pair_component=pairs.indices,
-        pair_count=pairs.data,
-        holders=np.bincount(pairs.indices, minlength=components),
+        pair_account=np.repeat(np.arange(rows, dtype=np.int32), np.diff(pairs.indptr))[known],
+        pair_component=pair_component,
+        pair_count=pairs.data[known],
+        holders=np.bincount(pair_component, minlength=components),
     )
 
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 SERVED = 1  # answered with a success
 ENFORCED = 2  # turned away by an enforcement (`error` blocked or suspended)
 FAILED = 4  # failed for another reason
-METADATA = 8  # no template: the account is seen only as metadata
-SITTING = 32  # within 15 minutes of the account's previous request, without an earlier turn; set as slots close
-SAMPLED = 16  # its source logs only a share of its requests: what is absent proves nothing
+SITTING = 8  # within 15 minutes of the account's previous request, without an earlier turn; set as slots close
 
 MISSING_TURNS = 255
 

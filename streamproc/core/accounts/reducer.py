@@ -17,9 +17,7 @@ from streamproc.core.keys import KeySet
 from streamproc.core.uses import (
     ENFORCED,
     FAILED,
-    METADATA,
     MISSING_TURNS,
-    SAMPLED,
     SERVED,
     Uses,
     empty,
@@ -173,7 +171,8 @@ class Accounts:
 def _uses(columns: contract.Columns) -> Uses:
     keys, first = np.unique(columns.account_key, return_index=True)
     names = dict(zip(keys.tolist(), [columns.account[at] for at in first.tolist()], strict=True))
-    turns = columns.n_assistant
+    # A source that logs only a share of its requests: what is absent proves nothing, and history is blind.
+    turns = np.where(columns.sampled, -1, columns.n_assistant)
     return Uses(
         account=columns.account_key,
         ts_ms=columns.ts_ms.copy(),
@@ -204,8 +203,6 @@ def _flags(columns: contract.Columns) -> Bytes:
         (served, SERVED),
         (enforced, ENFORCED),
         (failed, FAILED),
-        (~columns.has_template, METADATA),
-        (columns.sampled, SAMPLED),
     ]
     flags = np.zeros(error.size, np.uint8)
     for holds, bit in bits:

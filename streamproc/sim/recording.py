@@ -32,7 +32,13 @@ CHUNK = 2000  # events handed to the engine at once
 OUT_OF_REACH = 1e9  # a threshold that no community exceeds
 CACHE = Path(".cache/recordings")
 SOURCES = ("contract", "core", "sim")  # folders whose code shapes a recording
-NOT_SOURCES = ("evaluate", "weights", "scoreboard", "baselines")  # modules that only read recordings or decisions
+NOT_SOURCES = (
+    "evaluate",
+    "weights",
+    "scoreboard",
+    "baselines",
+    "chart",
+)  # modules that only read recordings or decisions
 LAWFUL_BELOW, CAMPAIGN_ABOVE = 0.1, 0.5  # share of members of a campaign that makes a community lawful, a campaign
 
 

@@ -25,7 +25,7 @@ from scipy import stats
 from streamproc.core import policy as policies
 from streamproc.core.engine import Engine
 from streamproc.core.policy import Policy
-from streamproc.sim import baselines, weights
+from streamproc.sim import baselines, chart, weights
 from streamproc.sim.evaluate import HOUR_MS, PER_ACCOUNTS, Evaluation, evaluate
 from streamproc.sim.recording import Recording, head_of
 from streamproc.sim.scenario import SCENARIOS, Stream, simulate
@@ -192,6 +192,8 @@ def wilson(hits: int, n: int) -> Interval:
 
 # The page.
 
+CHART = "scoreboard.svg"
+
 CAMPAIGNS_WORDS = (
     "Each kind by weights, null, threshold and probabilities fitted without any stream of that kind; beside it the "
     "shipped policy, which saw the kind (on other seeds). Means over seeds with Student's 95 % interval. *Leaked*: "
@@ -214,6 +216,7 @@ def page(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         _about(about),
         "## Campaigns",
         CAMPAIGNS_WORDS,
+        f"![Share of each campaign's requests that leaked, by judge]({CHART})",
         _campaigns(rows, (UNSEEN, SHIPPED)),
         "## Lawful users",
         HURT_WORDS,
@@ -227,6 +230,20 @@ def page(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         _streams(rows),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def leaked_chart(rows: Sequence[Row]) -> str:
+    """What leaked of each kind under each judge, as SVG."""
+    groups = []
+    for kind in (name for name in SCENARIOS if name != CONTROL):
+        bars = []
+        for judge_name in JUDGES:
+            shares = [row["leaked_share"] for row in rows if row["kind"] == kind and row["judge"] == judge_name]
+            if shares:
+                mean = mean_of(shares, 0.0, 1.0)
+                bars.append(chart.Bar(judge_name, mean.value, mean.low, mean.high))
+        groups.append((kind, bars))
+    return chart.draw("Share of each campaign's requests that leaked, by judge", groups)
 
 
 def _about(about: Mapping[str, Any]) -> str:
@@ -363,6 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     chosen.output.mkdir(parents=True, exist_ok=True)
     (chosen.output / "SCOREBOARD.md").write_text(page(rows, about), encoding="utf-8")
+    (chosen.output / CHART).write_text(leaked_chart(rows), encoding="utf-8")
     raw = orjson.dumps({"about": about, "rows": rows}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     (chosen.output / "scoreboard.json").write_bytes(raw)
     return 0

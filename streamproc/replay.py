@@ -179,10 +179,11 @@ def write_lines(path: Path, events: Iterable[bytes]) -> None:
             out.write(event + b"\n")
 
 
-def dead_letter(dead: Dead) -> bytes:
-    """A message that is no event as a line: why, where it stood, and what it was."""
+def dead_letter(dead: Dead, **place: str | int) -> bytes:
+    """A message that is no event as a line: where it stood (`place` and offset), why it is none, and what it was."""
     value = None if dead.value is None else dead.value[:KEPT_BYTES].decode("utf-8", "backslashreplace")
-    return orjson.dumps({"reason": dead.reason, "detail": dead.detail, "offset": dead.offset, "value": value})
+    why = {"offset": dead.offset, "reason": dead.reason, "detail": dead.detail, "value": value}
+    return orjson.dumps(place | why)
 
 
 def encoded(replayed: Replayed) -> Iterator[bytes]:

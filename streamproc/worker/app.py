@@ -18,6 +18,7 @@ from streamproc.contract.errors import EventError
 from streamproc.contract.labels import decode_label
 from streamproc.core import policy as policies
 from streamproc.core.accounts.batch import Dead
+from streamproc.replay import dead_letter
 from streamproc.settings import SettingsError
 from streamproc.worker import topics, uses_topic
 from streamproc.worker.counted import LABEL_VALUES
@@ -26,7 +27,6 @@ from streamproc.worker.keeper import StageKeeper
 from streamproc.worker.launch import launch, make_app
 from streamproc.worker.metrics import Metrics
 from streamproc.worker.outbox import Outbox
-from streamproc.worker.stages import dead_letter
 
 if TYPE_CHECKING:
     from streamproc.core.policy import Policy
@@ -147,7 +147,7 @@ class Worker:
             except EventError as bad:
                 self.metrics.add("bad_events_total", reason=bad.reason)
                 dead = Dead(record.offset, bad.reason, bad.detail, record.value)
-                await self.outbox.send(names.dead, dead_letter(names.labels, run.partition, dead))
+                await self.outbox.send(names.dead, dead_letter(dead, topic=names.labels, partition=run.partition))
             else:
                 await self.outbox.send(names.uses, message)
         await self.outbox.flush()

@@ -11,8 +11,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from streamproc.contract.decisions import encode
 from streamproc.contract.labels import Label
 from streamproc.core.accounts.batch import Dead
@@ -20,6 +18,7 @@ from streamproc.core.accounts.reducer import Accounts
 from streamproc.core.campaigns.reducer import Campaigns, Output
 from streamproc.core.clock import UNSET_MS
 from streamproc.core.snapshot import SnapshotError
+from streamproc.replay import dead_letter
 from streamproc.worker import uses_topic
 from streamproc.worker.counted import NOT_OURS, count_batch, count_campaigns, count_output, count_state
 from streamproc.worker.uses_topic import Idle, UsesError
@@ -35,19 +34,11 @@ if TYPE_CHECKING:
     from streamproc.worker.state import StateStore
     from streamproc.worker.uses_topic import Message
 
-__all__ = ["AccountsStage", "CampaignsStage", "dead_letter"]
+__all__ = ["AccountsStage", "CampaignsStage"]
 
 CAMPAIGNS: Final = "campaigns"
 BLOCKS: Final = "block-"
 POSITION_BYTES: Final = 8
-KEPT_BYTES: Final = 65_536  # of a dead letter's message
-
-
-def dead_letter(topic: str, partition: int, dead: Dead) -> bytes:
-    """Return what goes to the dead topic: where a message stood, why it was refused, and what it was."""
-    value = None if dead.value is None else dead.value[:KEPT_BYTES].decode("utf-8", "backslashreplace")
-    place = {"topic": topic, "partition": partition, "offset": dead.offset}
-    return orjson.dumps({**place, "reason": dead.reason, "detail": dead.detail, "value": value})
 
 
 class AccountsStage:
@@ -87,7 +78,9 @@ class AccountsStage:
     async def _send(self, batch: Batch) -> None:
         count_batch(batch, self._metrics)
         for dead in batch.dead:
-            await self._outbox.send(self._topics.dead, dead_letter(self._topics.requests, self.partition, dead))
+            await self._outbox.send(
+                self._topics.dead, dead_letter(dead, topic=self._topics.requests, partition=self.partition)
+            )
         await self._outbox.send(self._topics.uses, uses_topic.encode(batch))
 
     async def say_idle(self) -> None:
@@ -165,7 +158,7 @@ class CampaignsStage:
     async def _refuse(self, offset: int, value: bytes | None, detail: str) -> None:
         self._metrics.add("bad_events_total", reason=NOT_OURS)
         dead = Dead(offset, NOT_OURS, detail, value)
-        await self._outbox.send(self._topics.dead, dead_letter(self._topics.uses, 0, dead))
+        await self._outbox.send(self._topics.dead, dead_letter(dead, topic=self._topics.uses, partition=0))
 
     def _time(self, seconds: float, rounds: int) -> None:
         self._metrics.observe("stage_seconds", seconds, stage="campaigns")

@@ -72,7 +72,7 @@ def test_whatever_ends_it_leaves_no_process_and_no_folder(number: signal.Signals
         assert len(left_behind(tmp_path)) >= 3, "broker, worker and the demo itself"
         demo.send_signal(number)
         rest = demo.stderr.read()
-        assert demo.wait(30) == (130 if number != signal.SIGKILL else -signal.SIGKILL), rest
+        assert demo.wait(60) == (130 if number != signal.SIGKILL else -signal.SIGKILL), rest
     assert nothing_is_left(tmp_path)
     if number != signal.SIGKILL:
         assert rest.endswith("stopped; nothing is left behind\n")

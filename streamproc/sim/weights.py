@@ -332,11 +332,6 @@ def policy_text(head: str, found: Fit, date: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def policy_of(head: str, found: Fit) -> policies.Policy:
-    """The policy of a fit, as it would be read from its file."""
-    return policies.parse(policy_text(head, found, "").encode())
-
-
 def record_all(seeds: Sequence[int], accounts: int, days: float, head: str) -> list[Recording]:
     """Recordings of every kind and seed, progress on stderr."""
     made = []

@@ -44,7 +44,7 @@ def test_a_recording_comes_back_from_disk_as_it_was(recordings: list[Recording],
 
 def test_offline_scores_are_those_of_the_engine(recordings: list[Recording], fitted: weights.Fit) -> None:
     """The same weights give the same carried scores and the same eligible communities as the judge."""
-    policy = weights.policy_of(HEAD, fitted)
+    policy = policies.parse(weights.policy_text(HEAD, fitted, "").encode())
     stream = simulate("sync_pool", seed=1, accounts=ACCOUNTS, days=DAYS)
     engine = Engine(policy)
     lines = [orjson.dumps(event) for event in stream.events]

@@ -35,6 +35,8 @@ def test_a_view_counts_as_one_would_by_hand(uses: list[list[tuple[int, int]]]) -
     pairs = Counter(use for use in everything if use[1] >= 0)
     counted = zip(view.pair_account.tolist(), view.pair_component.tolist(), view.pair_count.tolist(), strict=True)
     assert list(counted) == [(*pair, pairs[pair]) for pair in sorted(pairs)]
+    of_use = [sorted(pairs).index(use) if use in pairs else -1 for part in uses for use in sorted(part)]
+    assert view.pair.tolist() == of_use
     holders = Counter(component for _, component in pairs)
     assert view.holders.tolist() == [holders[component] for component in range(COMPONENTS)]
     assert (view.start_ms, view.end_ms) == (0, 1000 * len(uses))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from streamproc.core.arrays import stable_order
-from streamproc.core.campaigns.view import count_pairs
+from streamproc.core.arrays import pairs_of, stable_order
 from streamproc.core.uses import MISSING_TURNS, SERVED, SITTING
 
 if TYPE_CHECKING:
-    from streamproc.core.arrays import Bools, Ints, Keys, Rows
+    from streamproc.core.arrays import Bools, Ints, Keys, Numbers, Rows
     from streamproc.core.campaigns.accounts import AccountTable
     from streamproc.core.campaigns.view import View
     from streamproc.core.policy import CoresPolicy
@@ -59,12 +58,12 @@ class Cores:
     use_member: Ints  # (uses,) index of the member
     use_core: Ints  # (uses,) index of the core component
     use_ms: Ints  # (uses,) event time
-    use_turns: Ints  # (uses,) earlier assistant turns
+    use_turns: Numbers  # (uses,) earlier assistant turns
     use_sitting: Bools  # (uses,) within 15 minutes of the account's previous request and no earlier turn
     use_served: Bools  # (uses,) answered with a success
-    use_elicits: Ints  # (uses,) bit mask of elicitation patterns
-    use_tok_in: Ints
-    use_tok_out: Ints
+    use_elicits: Numbers  # (uses,) bit mask of elicitation patterns
+    use_tok_in: Numbers
+    use_tok_out: Numbers
 
     core_community: Ints  # (core components,) 0 .. n-1
     core_component: Ints  # (core components,) id of the component
@@ -73,18 +72,11 @@ class Cores:
 
 def find(view: View, community: Rows, n: int, accounts: AccountTable, policy: CoresPolicy) -> Cores:
     """The cores of the `n` communities of a view; `community` is by row of the account table, -1 for none."""
-    core, holders = _core_components(view, community, n, policy)
-    index = _CoreIndex(core, view.holders.size)
-    requests = _core_requests(view, community, index)
-    members = np.flatnonzero(requests >= policy.min_requests)
-    members = members[np.lexsort((accounts.key[members], community[members]))]
+    core, core_of_pair = _core_components(view, community, n, policy)
+    members, requests = _members(view, community, core_of_pair, accounts.key, policy)
+    uses, use_member, use_core = _core_uses(view, core_of_pair, members)
     active = np.flatnonzero(view.requests)
-    uses, order, use_member, use_core = _core_uses(view, community, index, members)
-
-    def numbers(name: str) -> Ints:
-        return view.column(name, uses)[order]
-
-    turns, flags = numbers("turns"), numbers("flags")
+    turns, flags = view.column("turns", uses), view.column("flags", uses)
     return Cores(
         start_ms=view.start_ms,
         end_ms=view.end_ms,
@@ -95,7 +87,7 @@ def find(view: View, community: Rows, n: int, accounts: AccountTable, policy: Co
         ),
         member_row=members.astype(np.int32),
         member_community=community[members].astype(np.int64),
-        member_core=requests[members],
+        member_core=requests,
         member_all=view.requests[members],
         member_org=accounts.facts("org")[members],
         member_client=accounts.facts("client")[members],
@@ -104,72 +96,63 @@ def find(view: View, community: Rows, n: int, accounts: AccountTable, policy: Co
         member_signup_ms=accounts.signup_ms[members],
         use_member=use_member,
         use_core=use_core,
-        use_ms=view.ts_ms(uses)[order],
-        use_turns=np.where(turns == MISSING_TURNS, -1, turns),
+        use_ms=view.ts_ms(uses),
+        use_turns=np.where(turns == MISSING_TURNS, np.int16(-1), turns),
         use_sitting=(flags & SITTING) > 0,
         use_served=(flags & SERVED) > 0,
-        use_elicits=numbers("elicits"),
-        use_tok_in=numbers("tok_in"),
-        use_tok_out=numbers("tok_out"),
-        core_community=core >> 32,
-        core_component=core & 0xFFFFFFFF,
-        core_holders=holders,
+        use_elicits=view.column("elicits", uses),
+        use_tok_in=view.column("tok_in", uses),
+        use_tok_out=view.column("tok_out", uses),
+        core_community=core.community,
+        core_component=core.component,
+        core_holders=core.holders,
     )
 
 
-def _core_components(view: View, community: Rows, n: int, policy: CoresPolicy) -> tuple[Ints, Ints]:
-    """Keys (community << 32 | component) of the core components, ascending, and their holders in the community."""
+class _CoreComponents(NamedTuple):
+    """Core components by community and component id, and how many accounts of the community hold each."""
+
+    community: Ints
+    component: Ints
+    holders: Ints
+
+
+def _core_components(view: View, community: Rows, n: int, policy: CoresPolicy) -> tuple[_CoreComponents, Rows]:
+    """The core components, and for each pair of the view the index of that in its community's core, -1 for none."""
     of_pair = community[view.pair_account]
-    inside = np.flatnonzero(of_pair >= 0)
-    held = count_pairs(of_pair[inside], view.pair_component[inside], (n, view.holders.size))
-    owner = np.repeat(np.arange(n), np.diff(held.indptr))
-    size = np.bincount(community[community >= 0], minlength=n)[owner]
-    expected = view.holders[held.indices] / max(view.active, 1) * size
-    core = held.data >= np.maximum(policy.min_holders, policy.min_share * size)
-    core &= held.data >= policy.min_lift * expected
-    keys = (owner[core] << 32) | held.indices[core]
-    return keys, held.data[core].astype(np.int64)
+    held_enough = view.holders >= policy.min_holders
+    likely = np.flatnonzero((of_pair >= 0) & held_enough[view.pair_component])
+    held = pairs_of(of_pair[likely], view.pair_component[likely], (n, view.holders.size))
+    size = np.bincount(community[community >= 0], minlength=n)[held.left]
+    expected = view.holders[held.right] / max(view.active, 1) * size
+    core = held.count >= np.maximum(policy.min_holders, policy.min_share * size)
+    core &= held.count >= policy.min_lift * expected
+    number = np.where(core, np.cumsum(core, dtype=np.int32) - 1, -1)
+    core_of_pair = np.full(of_pair.size, -1, np.int32)
+    core_of_pair[likely[held.order]] = np.repeat(number, held.count)
+    found = (column[core].astype(np.int64) for column in (held.left, held.right, held.count))
+    return _CoreComponents(*found), core_of_pair
 
 
-class _CoreIndex:
-    """Finds the core component of a community and a component id.
-
-    Most components lie in no core, and one flag an id says so; the few others are searched for.
-    """
-
-    def __init__(self, core: Ints, ids: int) -> None:
-        self._core = core
-        self.in_any = np.zeros(ids + 1, np.bool_)  # the last entry is that of "no component", -1
-        self.in_any[core & 0xFFFFFFFF] = True
-
-    def find(self, community: Rows, component: Rows) -> Ints:
-        """The index of the core component of each pair, -1 where it lies in no core; none of them is -1."""
-        keys = (community.astype(np.int64) << 32) | component
-        at = np.minimum(np.searchsorted(self._core, keys), max(self._core.size - 1, 0))
-        return np.where(self._core[at] == keys, at, -1) if self._core.size else np.full(keys.size, -1)
+def _members(
+    view: View, community: Rows, core_of_pair: Rows, account_key: Keys, policy: CoresPolicy
+) -> tuple[Ints, Ints]:
+    """Rows of the accounts with enough requests in their community's core, in order, and these requests of each."""
+    inside = np.flatnonzero(core_of_pair >= 0)
+    account, count = view.pair_account[inside], view.pair_count[inside]
+    requests = np.bincount(account, weights=count, minlength=community.size).astype(np.int64)
+    members = np.flatnonzero(requests >= policy.min_requests)
+    members = members[np.lexsort((account_key[members], community[members]))]
+    return members, requests[members]
 
 
-def _core_requests(view: View, community: Rows, core: _CoreIndex) -> Ints:
-    """Requests of each account row in its own community's core, shape (rows,)."""
-    pairs = np.flatnonzero(core.in_any[view.pair_component] & (community[view.pair_account] >= 0))
-    account = view.pair_account[pairs]
-    inside = core.find(community[account], view.pair_component[pairs]) >= 0
-    return np.bincount(account[inside], weights=view.pair_count[pairs[inside]], minlength=community.size).astype(
-        np.int64
-    )
-
-
-def _core_uses(view: View, community: Rows, core: _CoreIndex, members: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """Which uses of the view lie in a core, ascending, and their order by member and time.
-
-    With the index of the member and of the core component of each, in that order.
-    """
-    member_of = np.full(community.size, -1, np.int64)
-    member_of[members] = np.arange(members.size)
-    uses = np.flatnonzero(core.in_any[view.component] & (member_of[view.account] >= 0))
-    account = view.account[uses]
-    at = core.find(community[account], view.component[uses])
-    inside = at >= 0
-    uses, member, at = uses[inside], member_of[account[inside]], at[inside]
+def _core_uses(view: View, core_of_pair: Rows, members: Ints) -> tuple[Ints, Ints, Ints]:
+    """The members' uses that lie in a core, by member and time, with the index of the member and of the component."""
+    member_of = np.full(view.requests.size, -1, np.int32)
+    member_of[members] = np.arange(members.size, dtype=np.int32)
+    core_of = np.where(member_of[view.pair_account] >= 0, core_of_pair, -1)
+    uses = np.flatnonzero(np.append(core_of, -1)[view.pair] >= 0)  # the last entry is that of "no pair", -1
+    member = member_of[view.account[uses]]
     order = stable_order(member, members.size)  # uses are in order of time for each account
-    return uses, order, member[order], at[order]
+    uses = uses[order]
+    return uses, member[order].astype(np.int64), core_of[view.pair[uses]].astype(np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamproc.contract import combine
 from streamproc.contract.decisions import Reason
-from streamproc.core.arrays import Bools, Floats, Ints
+from streamproc.core.arrays import Bools, Floats, Ints, Numbers
 from streamproc.core.campaigns.accounts import AccountTable
 from streamproc.core.campaigns.habits import Habits, scaled
 from streamproc.core.campaigns.ladder import Claim
@@ -75,7 +75,7 @@ def features(view: View, rows: Ints) -> Floats:
     )
 
 
-def _mean(values: Ints | Bools, known: Bools | Floats, of_use: Ints, n: int) -> Floats:
+def _mean(values: Numbers | Bools, known: Bools | Floats, of_use: Ints, n: int) -> Floats:
     """Mean of `values` where they are `known`, by account, NaN where none is."""
     count = np.bincount(of_use, weights=known, minlength=n)
     total = np.bincount(of_use, weights=values * known, minlength=n)

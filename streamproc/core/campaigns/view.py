@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from streamproc.core.arrays import Ints, Rows
+from streamproc.core.arrays import Ints, Numbers, Rows, pairs_of
 from streamproc.core.campaigns.blocks import Block, empty
 
 
@@ -23,7 +23,7 @@ class View:
     blocks: tuple[Block, ...]
     first: Ints  # (blocks + 1,) position of each block's first use, and of the end
     account: Rows  # (uses,)
-    component: Rows  # (uses,)
+    pair: Rows  # (uses,) index of the use's (account, component), -1 where it has no component
     requests: Ints  # (rows,) uses of each account
     active: int  # accounts with a use
     pair_account: Rows  # (pairs,) row of the account
@@ -41,44 +41,41 @@ class View:
         """Where it ends: the round's time."""
         return self.blocks[-1].end_ms
 
-    def column(self, name: str, uses: Ints) -> Ints:
-        """A column of the blocks at `uses` (ascending positions), copied for these alone."""
-        parts = [getattr(block, name)[at] for block, at in self._by_block(uses)]
-        return np.concatenate(parts).astype(np.int64)
+    def column(self, name: str, uses: Ints) -> Numbers:
+        """A column of the blocks at `uses` (positions), in their order and as narrow as it is there."""
+        return np.concatenate([getattr(block, name) for block in self.blocks])[uses]
 
     def ts_ms(self, uses: Ints) -> Ints:
-        """Event times of `uses` (ascending positions)."""
-        return np.concatenate([block.offset_ms[at] + np.int64(block.start_ms) for block, at in self._by_block(uses)])
+        """Event times of `uses` (positions), in their order."""
+        return np.concatenate([block.ts_ms for block in self.blocks])[uses]
 
     def since(self, ts_ms: int) -> Ints:
         """Positions of the uses of the blocks that end after `ts_ms`."""
         blocks = sum(block.end_ms <= ts_ms for block in self.blocks)
         return np.arange(self.first[blocks], self.first[-1])
 
-    def _by_block(self, uses: Ints) -> Iterator[tuple[Block, Ints]]:
-        ends = np.searchsorted(uses, self.first)
-        for number, block in enumerate(self.blocks):
-            yield block, uses[ends[number] : ends[number + 1]] - self.first[number]
-
 
 def gather(blocks: Sequence[Block], rows: int, components: int) -> View:
     """The view over `blocks` (oldest first), for an account table of `rows` and a component table of `components`."""
     account = np.concatenate([block.account for block in blocks])
     component = np.concatenate([block.component for block in blocks])
-    pairs = count_pairs(account, component + 1, (rows, components + 1))  # the first column is "no component"
-    known = pairs.indices > 0
-    pair_component = pairs.indices[known] - 1
+    found = pairs_of(account, component + 1, (rows, components + 1))  # the first component is "none"
+    known = found.right > 0
+    number = np.where(known, np.cumsum(known, dtype=np.int32) - 1, -1)
+    pair = np.empty(account.size, np.int32)
+    pair[found.order] = np.repeat(number, found.count)
     requests = np.bincount(account, minlength=rows)
+    pair_component = found.right[known] - 1
     return View(
         blocks=tuple(blocks),
         first=np.cumsum([0, *map(len, blocks)]),
         account=account,
-        component=component,
+        pair=pair,
         requests=requests,
         active=int(np.count_nonzero(requests)),
-        pair_account=np.repeat(np.arange(rows, dtype=np.int32), np.diff(pairs.indptr))[known],
+        pair_account=found.left[known],
         pair_component=pair_component,
-        pair_count=pairs.data[known],
+        pair_count=found.count[known],
         holders=np.bincount(pair_component, minlength=components),
     )
 

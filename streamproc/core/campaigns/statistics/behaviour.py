@@ -11,7 +11,7 @@ from streamproc.core.campaigns.statistics import sums
 from streamproc.core.campaigns.statistics.statistic import LAWFUL, SMOOTHING, Statistic, percent, signed, times_of_log
 
 if TYPE_CHECKING:
-    from streamproc.core.arrays import Bools, Floats, Ints
+    from streamproc.core.arrays import Bools, Floats, Ints, Numbers
     from streamproc.core.campaigns.cores import Cores
 
 HOUR_MS = 3_600_000
@@ -61,7 +61,7 @@ def tokens(cores: Cores) -> Floats:
     return sums.ratio(np.where(told, both, 0.0).sum(axis=0), told.sum(axis=0))
 
 
-def _token_correlation(cores: Cores, cell: Ints, tokens: Ints) -> Floats:
+def _token_correlation(cores: Cores, cell: Ints, tokens: Numbers) -> Floats:
     """Shrunken correlation, within members, of log tokens less the mean of their `cell`; shape (n,)."""
     known = cores.use_served & (tokens >= 0)
     logs = np.log(np.maximum(tokens, 1)) * known

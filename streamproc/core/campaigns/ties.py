@@ -16,6 +16,7 @@ from streamproc.core.campaigns.view import View, count_pairs
 from streamproc.core.policy import TiesPolicy
 
 ROWS_AT_A_TIME = 20_000  # accounts multiplied at once: bounds the memory of a product
+PARTS = 4  # of a product, at least: each leaves out what lies behind its accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ def tie(view: View, account_key: Keys, policy: TiesPolicy) -> Ties:
     node[accounts] = np.arange(accounts.size, dtype=np.int32)
     column = np.cumsum(rare, dtype=np.int32) - 1
     uses = count_pairs(node[holder], column[component], (accounts.size, int(np.count_nonzero(rare))))
-    half = _product(uses, _first_of_each_column(uses, policy.sampled_holders), policy.min_shared)
-    return Ties(accounts, half.maximum(half.T).tocsr())  # a holder outside the sample is seen from one side only
+    upper = _product(uses, _first_of_each_column(uses, policy.sampled_holders), policy.min_shared).T.tocsr()
+    return Ties(accounts, upper + upper.T.tocsr())
 
 
 def _first_of_each_column(uses: sparse.csr_array, most: int) -> sparse.csr_array:
@@ -50,16 +51,22 @@ def _first_of_each_column(uses: sparse.csr_array, most: int) -> sparse.csr_array
 
 
 def _product(uses: sparse.csr_array, sampled: sparse.csr_array, min_shared: int) -> sparse.csr_array:
-    """Components that each account shares with each sampled holder, where they are enough."""
+    """Components that each account shares with each sampled holder before it, where they are enough.
+
+    That is all there is to see: of two holders the one with the smaller key is sampled wherever the other is.
+    """
     parts = []
-    for start in range(0, max(uses.shape[0], 1), ROWS_AT_A_TIME):
-        part = uses[start : start + ROWS_AT_A_TIME] @ sampled
-        row = np.repeat(np.arange(start, start + part.shape[0]), np.diff(part.indptr))
-        parts.append(_keep(part, (part.data >= min_shared) & (part.indices != row)))
-    return sparse.vstack(parts, format="csr") if len(parts) > 1 else parts[0]
+    rows = max(min(ROWS_AT_A_TIME, -(-uses.shape[0] // PARTS)), 1)
+    for start in reversed(range(0, max(uses.shape[0], 1), rows)):
+        sampled = _keep(sampled, sampled.indices < start + rows)
+        part = uses[start : start + rows] @ sampled
+        row = np.repeat(np.arange(start, start + part.shape[0], dtype=np.int32), np.diff(part.indptr))
+        parts.append(_keep(part, (part.data >= min_shared) & (part.indices < row)))
+    return sparse.vstack(parts[::-1], format="csr")
 
 
 def _keep(matrix: sparse.csr_array, kept: Bools) -> sparse.csr_array:
     """The entries of a matrix where `kept` (entries,) holds."""
-    ends = np.concatenate(([0], np.cumsum(kept)))[matrix.indptr]
-    return sparse.csr_array((matrix.data[kept], matrix.indices[kept], ends), shape=matrix.shape)
+    entries = np.flatnonzero(kept)
+    ends = np.searchsorted(entries, matrix.indptr)
+    return sparse.csr_array((matrix.data[entries], matrix.indices[entries], ends), shape=matrix.shape)

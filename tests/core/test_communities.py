@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from scipy import sparse
+from sknetwork.clustering import Louvain
 
 from streamproc.core.campaigns.communities import partition
 from streamproc.core.campaigns.ties import Ties
@@ -64,6 +65,21 @@ def test_the_order_of_the_edges_does_not_matter(seed: int) -> None:
     order = np.random.default_rng(seed).permutation(made[0].size)
     first, second = communities(2_500, made), communities(2_500, made, order)
     assert first[0].tolist() == second[0].tolist()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_partition_is_that_of_scikit_networks_louvain(seed: int) -> None:
+    """Only its inner loop is called, which is not its public face: this is what a new version must still do."""
+    ties, limits = ties_of(2_500, edges(2_500, seed)), small_policy().communities
+    tied = np.flatnonzero(np.diff(ties.shared.indptr))
+    graph = sparse.csr_matrix(ties.shared[tied][:, tied].astype(np.float64))
+    constant = limits.resolution * tied.size**2 / graph.data.sum()
+    labels = Louvain(constant, "potts", return_probs=False, return_aggregate=False).fit_predict(graph)
+    groups = {tuple(tied[labels == label].tolist()) for label in range(labels.max() + 1)}
+    community, n = partition(ties, 2_500, limits)
+    assert {tuple(np.flatnonzero(community == number).tolist()) for number in range(n)} == {
+        group for group in groups if len(group) >= limits.min_accounts
+    }
 
 
 def test_communities_are_numbered_by_their_first_row_and_large_enough() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Population:
     signup_ms: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cores:
     """Communities, their members and the members' uses of core components, in one view.
 
@@ -68,6 +69,16 @@ class Cores:
     core_community: Ints  # (core components,) 0 .. n-1
     core_component: Ints  # (core components,) id of the component
     core_holders: Ints  # (core components,) members of the community that hold it
+
+    @cached_property
+    def first_uses(self) -> Ints:
+        """Position of the first core use of each member, and of the end, shape (members + 1,)."""
+        return np.searchsorted(self.use_member, np.arange(self.member_row.size + 1))
+
+    @cached_property
+    def community_uses(self) -> Ints:
+        """Position of the first core use of each community, and of the end, shape (n + 1,)."""
+        return self.first_uses[np.searchsorted(self.member_community, np.arange(self.n + 1))]
 
 
 def find(view: View, community: Rows, n: int, accounts: AccountTable, policy: CoresPolicy) -> Cores:

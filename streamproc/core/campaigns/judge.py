@@ -11,6 +11,7 @@ import numpy as np
 from streamproc.core.campaigns.null import FrozenNull, LawfulNull
 from streamproc.core.campaigns.scorecard import DECIMALS, Scorecard, reasons
 from streamproc.core.campaigns.statistics import FAMILIES, Measures, measure
+from streamproc.core.campaigns.statistics.sums import distinct
 
 if TYPE_CHECKING:
     from streamproc.contract.decisions import Family, Reason
@@ -67,7 +68,7 @@ class Judge:
         sizes = np.bincount(community[inside], minlength=cores.n)
         mean = np.bincount(community[inside], weights=carried[inside], minlength=cores.n) / np.maximum(sizes, 1)
         mean = np.round(mean, DECIMALS)
-        organisations = _organisations(cores)
+        organisations = distinct(cores, cores.member_org)
         eligible = self._families(scores) & (organisations >= self._confirm.min_organisations)
         return Judged(view, community, cores, measures, z, scores, mean, eligible, organisations)
 
@@ -96,14 +97,6 @@ class Judge:
         identity = FAMILIES.index("identity")
         beside = np.delete(speaks, identity, axis=1).any(axis=1)
         return (speaks.sum(axis=1) >= self._confirm.min_families) & beside
-
-
-def _organisations(cores: Cores) -> Ints:
-    """Different organisations among each community's members; a missing one counts as its own."""
-    known = cores.member_org > 0
-    pairs = np.unique(np.stack([cores.member_community[known].astype(np.uint64), cores.member_org[known]]), axis=1)
-    named = np.bincount(pairs[0].astype(np.int64), minlength=cores.n)
-    return named + np.bincount(cores.member_community[~known], minlength=cores.n)
 
 
 def _logistic(x: float) -> float:

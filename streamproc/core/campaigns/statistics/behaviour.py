@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamproc.core.arrays import starts_of
 from streamproc.core.campaigns.statistics import sums
 from streamproc.core.campaigns.statistics.statistic import LAWFUL, SMOOTHING, Statistic, percent, signed, times_of_log
 
@@ -64,11 +63,14 @@ def tokens(cores: Cores) -> Floats:
 def _token_correlation(cores: Cores, cell: Ints, tokens: Numbers) -> Floats:
     """Shrunken correlation, within members, of log tokens less the mean of their `cell`; shape (n,)."""
     known = cores.use_served & (tokens >= 0)
-    logs = np.log(np.maximum(tokens, 1)) * known
+    logs = np.log(np.maximum(tokens, 1))
+    logs *= known
     count = np.bincount(cell, weights=known)
     mean = np.bincount(cell, weights=logs) / np.maximum(count, 1)
     counted = known & (count >= MIN_CELL)[cell]
-    residual = np.minimum(np.maximum(logs - mean[cell], -MAX_RESIDUAL), MAX_RESIDUAL) * counted
+    logs -= mean[cell]
+    residual = np.clip(logs, -MAX_RESIDUAL, MAX_RESIDUAL, out=logs)
+    residual *= counted
     correlation = _shrunken_correlation(cores, counted, residual)
     return sums.seen(correlation, sums.count_uses(cores, known), sums.count_uses(cores, cores.use_served))
 
@@ -78,8 +80,8 @@ def _shrunken_correlation(cores: Cores, counted: Bools, values: Floats) -> Float
 
     One-way analysis of variance by member of the `counted` values (uses,); the others are 0.
     """
-    starts = starts_of(cores.use_member)
-    community = cores.member_community[cores.use_member[starts]]
+    member = np.flatnonzero(sums.use_counts(cores))
+    starts, community = cores.first_uses[member], cores.member_community[member]
 
     def total(of_members: Floats) -> Floats:
         return np.bincount(community, weights=of_members, minlength=cores.n)

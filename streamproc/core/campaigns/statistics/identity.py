@@ -54,9 +54,8 @@ def shared_client(cores: Cores) -> Floats:
 
 def organisations(cores: Cores) -> Floats:
     """Logarithm of the number of organisations; an account without one counts as its own."""
-    community, _, _ = sums.value_shares(cores, cores.member_org)
-    distinct = np.bincount(community, minlength=cores.n) + sums.of_members(cores, cores.member_org == 0)
-    return _seen(cores, cores.member_org, sums.log(distinct))
+    different = sums.distinct(cores, cores.member_org).astype(np.float64)
+    return _seen(cores, cores.member_org, sums.log(different))
 
 
 def fresh(cores: Cores) -> Floats:

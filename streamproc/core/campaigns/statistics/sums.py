@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamproc.core.arrays import starts_of
-
 if TYPE_CHECKING:
     from streamproc.core.arrays import Bools, Floats, Ints, Keys
     from streamproc.core.campaigns.cores import Cores
@@ -24,14 +22,15 @@ def of_members(cores: Cores, values: Floats | Ints | Bools) -> Floats:
 
 def count_uses(cores: Cores, which: Bools) -> Ints:
     """How many core uses are in `which` (uses,), by community, shape (n,)."""
-    first_member = np.searchsorted(cores.member_community, np.arange(cores.n + 1))
-    first_use = np.searchsorted(cores.use_member, first_member)
-    return np.diff(np.concatenate(([0], np.cumsum(which)))[first_use])
+    counts = np.zeros(cores.n, np.int64)
+    used = np.flatnonzero(np.diff(cores.community_uses))
+    counts[used] = np.add.reduceat(which, cores.community_uses[used], dtype=np.int64)
+    return counts
 
 
 def use_counts(cores: Cores) -> Ints:
     """Core uses of each member, shape (members,)."""
-    return np.bincount(cores.use_member, minlength=cores.member_community.size)
+    return np.diff(cores.first_uses)
 
 
 def sizes(cores: Cores) -> Ints:
@@ -54,8 +53,8 @@ def core_share(cores: Cores) -> Floats:
 
 def first_use_ms(cores: Cores) -> tuple[Ints, Ints]:
     """Members that have a core use, ascending, and the event time of the first of each."""
-    starts = starts_of(cores.use_member)
-    return cores.use_member[starts], cores.use_ms[starts]
+    member = np.flatnonzero(use_counts(cores))
+    return member, cores.use_ms[cores.first_uses[member]]
 
 
 def ratio(above: Floats | Ints, below: Floats | Ints) -> Floats:
@@ -80,7 +79,7 @@ def seen(values: Floats, known: Floats | Ints, rows: Floats | Ints) -> Floats:
 def share_of_uses(cores: Cores, known: Bools, hit: Bools) -> Floats:
     """Share of the core uses that are `hit` among those `known`, blind where over half are not known."""
     told = count_uses(cores, known)
-    return seen(ratio(count_uses(cores, known & hit), told), told, count_uses(cores, np.ones_like(known)))
+    return seen(ratio(count_uses(cores, known & hit), told), told, np.diff(cores.community_uses))
 
 
 def share_of_members(cores: Cores, known: Bools, hit: Bools) -> Floats:
@@ -104,6 +103,13 @@ def value_shares(cores: Cores, key: Keys) -> tuple[Ints, Keys, Floats]:
     total = np.bincount(community, weights=weight, minlength=cores.n)
     held = np.bincount(np.cumsum(new) - 1, weights=weight, minlength=starts.size)
     return community[starts], value[starts], ratio(held, total[community[starts]])
+
+
+def distinct(cores: Cores, key: Keys) -> Ints:
+    """Different values of `key` (members,) in each community, shape (n,); a missing one counts as its own."""
+    community, _, _ = value_shares(cores, key)
+    missing = np.bincount(cores.member_community[key == 0], minlength=cores.n)
+    return np.bincount(community, minlength=cores.n) + missing
 
 
 def largest(community: Ints, values: Floats, n: int) -> Floats:

@@ -85,7 +85,7 @@ def find(view: View, community: Rows, n: int, accounts: AccountTable, policy: Co
     """The cores of the `n` communities of a view; `community` is by row of the account table, -1 for none."""
     core, core_of_pair = _core_components(view, community, n, policy)
     members, requests = _members(view, community, core_of_pair, accounts.key, policy)
-    uses, use_member, use_core = _core_uses(view, core_of_pair, members)
+    uses, use_core = _core_uses(view, core_of_pair, members)
     active = np.flatnonzero(view.requests)
     turns, flags = view.column("turns", uses), view.column("flags", uses)
     return Cores(
@@ -105,7 +105,7 @@ def find(view: View, community: Rows, n: int, accounts: AccountTable, policy: Co
         member_client_full=accounts.facts("client_full")[members],
         member_pathway=accounts.facts("pathway")[members],
         member_signup_ms=accounts.signup_ms[members],
-        use_member=use_member,
+        use_member=np.repeat(np.arange(members.size), requests),
         use_core=use_core,
         use_ms=view.ts_ms(uses),
         use_turns=np.where(turns == MISSING_TURNS, np.int16(-1), turns),
@@ -157,13 +157,13 @@ def _members(
     return members, requests[members]
 
 
-def _core_uses(view: View, core_of_pair: Rows, members: Ints) -> tuple[Ints, Ints, Ints]:
-    """The members' uses that lie in a core, by member and time, with the index of the member and of the component."""
+def _core_uses(view: View, core_of_pair: Rows, members: Ints) -> tuple[Ints, Ints]:
+    """The members' uses that lie in a core, by member and time, and the index of the core component of each."""
     member_of = np.full(view.requests.size, -1, np.int32)
     member_of[members] = np.arange(members.size, dtype=np.int32)
     core_of = np.where(member_of[view.pair_account] >= 0, core_of_pair, -1)
-    uses = np.flatnonzero(np.append(core_of, -1)[view.pair] >= 0)  # the last entry is that of "no pair", -1
-    member = member_of[view.account[uses]]
-    order = stable_order(member, members.size)  # uses are in order of time for each account
+    core = np.append(core_of, np.int32(-1))[view.pair]  # the last entry is that of "no pair", -1
+    uses = np.flatnonzero(core >= 0)
+    order = stable_order(member_of[view.account[uses]], members.size)  # each account's are in order of time
     uses = uses[order]
-    return uses, member[order].astype(np.int64), core_of[view.pair[uses]].astype(np.int64)
+    return uses, core[uses].astype(np.int64)

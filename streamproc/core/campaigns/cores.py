@@ -130,9 +130,9 @@ class _CoreComponents(NamedTuple):
 
 def _core_components(view: View, community: Rows, n: int, policy: CoresPolicy) -> tuple[_CoreComponents, Rows]:
     """The core components, and for each pair of the view the index of that in its community's core, -1 for none."""
-    of_pair = community[view.pair_account]
+    of_pair = community.take(view.pair_account)
     held_enough = view.holders >= policy.min_holders
-    likely = np.flatnonzero((of_pair >= 0) & held_enough[view.pair_component])
+    likely = np.flatnonzero((of_pair >= 0) & held_enough.take(view.pair_component))
     held = pairs_of(of_pair[likely], view.pair_component[likely], (n, view.holders.size))
     size = np.bincount(community[community >= 0], minlength=n)[held.left]
     expected = view.holders[held.right] / max(view.active, 1) * size
@@ -161,8 +161,8 @@ def _core_uses(view: View, core_of_pair: Rows, members: Ints) -> tuple[Ints, Int
     """The members' uses that lie in a core, by member and time, and the index of the core component of each."""
     member_of = np.full(view.requests.size, -1, np.int32)
     member_of[members] = np.arange(members.size, dtype=np.int32)
-    core_of = np.where(member_of[view.pair_account] >= 0, core_of_pair, -1)
-    core = np.append(core_of, np.int32(-1))[view.pair]  # the last entry is that of "no pair", -1
+    core_of = np.where(member_of.take(view.pair_account) >= 0, core_of_pair, -1)
+    core = np.append(core_of, np.int32(-1)).take(view.pair)  # the last entry is that of "no pair", -1
     uses = np.flatnonzero(core >= 0)
     order = stable_order(member_of[view.account[uses]], members.size)  # each account's are in order of time
     uses = uses[order]

@@ -31,7 +31,7 @@ def tie(view: View, account_key: Keys, policy: TiesPolicy) -> Ties:
     """The ties of a view.  `account_key` (rows,) decides which holders stand for a component with very many."""
     most = max(policy.max_holders, int(policy.max_holders_share * view.active))
     rare = (view.holders >= policy.min_holders) & (view.holders <= most)
-    chosen = rare[view.pair_component]
+    chosen = np.flatnonzero(rare.take(view.pair_component))
     holder, component = view.pair_account[chosen], view.pair_component[chosen]
     accounts = np.flatnonzero(np.bincount(holder, minlength=view.requests.size)).astype(np.int32)
     accounts = accounts[np.argsort(account_key[accounts], kind="stable")]

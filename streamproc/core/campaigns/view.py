@@ -60,8 +60,9 @@ def gather(blocks: Sequence[Block], rows: int, components: int) -> View:
     account = np.concatenate([block.account for block in blocks])
     component = np.concatenate([block.component for block in blocks])
     found = pairs_of(account, component + 1, (rows, components + 1))  # the first component is "none"
-    known = found.right > 0
-    number = np.where(known, np.cumsum(known, dtype=np.int32) - 1, -1)
+    known = np.flatnonzero(found.right > 0)
+    number = np.full(found.right.size, -1, np.int32)
+    number[known] = np.arange(known.size, dtype=np.int32)
     pair = np.empty(account.size, np.int32)
     pair[found.order] = np.repeat(number, found.count)
     requests = np.bincount(account, minlength=rows)

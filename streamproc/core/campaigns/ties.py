@@ -16,7 +16,7 @@ from streamproc.core.campaigns.view import View, count_pairs
 from streamproc.core.policy import TiesPolicy
 
 ROWS_AT_A_TIME = 20_000  # accounts multiplied at once: bounds the memory of a product
-PARTS = 4  # of a product, at least: each leaves out what lies behind its accounts
+PARTS = 3  # of a product, at least: each leaves out what lies behind its accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +68,5 @@ def _product(uses: sparse.csr_array, sampled: sparse.csr_array, min_shared: int)
 def _keep(matrix: sparse.csr_array, kept: Bools) -> sparse.csr_array:
     """The entries of a matrix where `kept` (entries,) holds."""
     entries = np.flatnonzero(kept)
-    ends = np.searchsorted(entries, matrix.indptr)
+    ends = np.searchsorted(entries, matrix.indptr).astype(matrix.indptr.dtype)  # wider ones would widen the indices
     return sparse.csr_array((matrix.data[entries], matrix.indices[entries], ends), shape=matrix.shape)

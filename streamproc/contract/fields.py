@@ -36,19 +36,14 @@ class RequestEvent(msgspec.Struct, gc=False, frozen=True):
     account: Id
     org: Text64 = ""
     signup_ms: Time = -1
-    plan: Text32 = ""
     program: Text32 = ""
     pathway: Text32 = ""
-    model: Text64 = ""
     status: Status = -1
     error: str = ""
     tok_in: Whole = -1
     tok_out: Whole = -1
-    n_messages: Whole = -1
     n_assistant: Whole = -1
-    n_tools: Whole = -1
     template_fp: Text32 = ""
-    task_fp: Text32 = ""
     task_class: str = ""
     elicits: Patterns = NO_PATTERNS
     ua: Text64 = ""

@@ -50,9 +50,9 @@ TEXTS = {
 
 
 class Row(NamedTuple):
-    """One event's fields in the order of `RequestEvent`, and how many were present but not valid."""
+    """One event, and how many of its fields were present but not valid."""
 
-    fields: tuple[Any, ...]
+    event: RequestEvent
     mistyped: int
 
 
@@ -90,7 +90,7 @@ def patient(value: bytes | None) -> Row:
         raise _refusal(BadReason.BAD_VERSION)
     read = [_field(parts, name) for name in _RULES]
     fields = [_DEFAULTS[name] if one is _NOT_VALID else one for name, one in zip(_RULES, read, strict=True)]
-    return Row(tuple(fields), sum(one is _NOT_VALID for one in read))
+    return Row(RequestEvent(*fields), sum(one is _NOT_VALID for one in read))
 
 
 def check_size(value: bytes) -> None:

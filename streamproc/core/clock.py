@@ -56,6 +56,36 @@ class PartitionClock:
 
         Returns which of them (n,) lie too far in the future, and the watermark (n,) that each one met.
         """
+        met = self._together(ts_ms, account)
+        if met is not None:
+            return np.zeros(ts_ms.size, np.bool_), met - self._lateness_ms
+        return self._one_by_one(ts_ms, account)
+
+    def _together(self, ts_ms: Ints, account: Keys) -> Ints | None:
+        """Move on by all events at once: the highest time (n,) that each one met, or nothing if one is too far ahead.
+
+        What an event adds is its own time up to the leader's before it, unless it is the leader's own.
+        """
+        if not ts_ms.size:
+            return ts_ms
+        lead_ms = np.maximum.accumulate(np.append(max(self.high_ms, self.lead_ms), ts_ms))
+        leads = np.flatnonzero(ts_ms > lead_ms[:-1])  # the events that went into the lead
+        who = np.append(np.uint64(self.lead_account), account[leads])
+        own = account == who[np.searchsorted(leads, np.arange(ts_ms.size))]
+        added = np.where(own, UNSET_MS, np.minimum(ts_ms, lead_ms[:-1]))
+        high_ms = np.maximum.accumulate(np.append(self.high_ms, added))
+        met = high_ms[:-1]
+        limit_ms = np.where(own, lead_ms[:-1], np.minimum(lead_ms[:-1], met + self._slack_ms)) + self._slack_ms
+        if np.any(ts_ms > limit_ms):
+            return None
+        self.high_ms = int(high_ms[-1])
+        if leads.size:
+            self.lead_account, self.lead_ms = int(who[-1]), int(lead_ms[-1])
+        self.shown.clear()
+        return met
+
+    def _one_by_one(self, ts_ms: Ints, account: Keys) -> tuple[Bools, Ints]:
+        """As `advance`, event by event."""
         future = np.zeros(ts_ms.size, np.bool_)
         met = np.empty(ts_ms.size, np.int64)
         for at, (ts, key) in enumerate(zip(ts_ms.tolist(), account.tolist(), strict=True)):

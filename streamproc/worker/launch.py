@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import faust
 from faust.types.auth import CredentialsT
 
-from streamproc.worker.runs import RunApp
+from streamproc.worker.runs import RunApp, new_event_loop
 
 if TYPE_CHECKING:
     from streamproc.settings import KafkaSettings, Settings
@@ -23,6 +23,7 @@ __all__ = ["launch", "make_app"]
 log = logging.getLogger(__name__)
 
 COMMIT_EVERY_S: Final = 1.0
+FETCH_BYTES: Final = 2 * 1024 * 1024  # of a partition at once: a run of full events
 REBALANCE_WITHIN_S: Final = 120.0  # a worker may need this long to make its state durable and let go
 
 
@@ -44,6 +45,7 @@ def make_app(settings: Settings, *, keeper: Keeper | None = None) -> RunApp:
         broker_rebalance_timeout=REBALANCE_WITHIN_S,
         broker_commit_interval=COMMIT_EVERY_S,
         consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
         topic_allow_declare=False,  # worker/topics.py has made them
         topic_disable_leader=True,  # nothing here runs on a leader, whose topic must be created
         web_enabled=False,  # worker/health.py serves
@@ -69,13 +71,14 @@ def launch(app: RunApp, *, stop_within_s: float = 25.0, log_level: str = "warnin
 
     Where it does not stop in time, the process ends with 1 without returning.
     """
-    loop = _event_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)  # parts of Faust ask for the current loop before any runs
     options: dict[str, Any] = {"quiet": True, "loglevel": log_level, "redirect_stdouts": False, "loop": loop}
     worker = faust.Worker(app, **options)
     worker.spinner = None  # it writes escape codes even where nobody looks
     for name in seldom_loggers():
         logging.getLogger(name).addFilter(_Seldom())
+    gc.freeze()  # what is imported stays: no collection need walk through it
     app.on_before_stop = lambda: _end_after(stop_within_s)
     try:
         worker.execute_from_commandline()
@@ -93,15 +96,6 @@ def _end_after(seconds: float) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
-
-
-def _event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's where there is one: a fifth more events a second."""
-    if sys.platform != "win32":
-        import uvloop  # noqa: PLC0415 - not on Windows
-
-        return uvloop.new_event_loop()
-    return asyncio.new_event_loop()
 
 
 def seldom_loggers() -> list[str]:

@@ -1,7 +1,7 @@
 """Faust with runs: what one fetch brought of one partition travels through Faust as one message.
 
 Faust spends some 70 microseconds on a message whatever it holds, which is 14,000 records a second. Here a
-message is a `Run` of up to 2,000 records, its offset is that of the last, and Faust's share falls below 3 %.
+message is a `Run` of up to 2,500 records, its offset is that of the last, and Faust's share falls below 3 %.
 
     app = RunApp("streamproc", broker="kafka://...", keeper=keeper)
     requests = app.run_topic("requests", kept=True)
@@ -23,6 +23,8 @@ This leans on internals of faust-streaming 0.15.3: `tests/worker/test_faust_inte
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,9 +42,18 @@ if TYPE_CHECKING:
     from faust.types import TP, AgentT, AppT, ConsumerMessage, Message, TopicT
     from faust.types.transports import TPorTopicSet, TransportT
 
-__all__ = ["FETCH_WAIT_MS", "MAX_QUEUED_RUNS", "MAX_RUN_RECORDS", "Keeper", "Run", "RunApp", "RunConsumer"]
+__all__ = [
+    "FETCH_WAIT_MS",
+    "MAX_QUEUED_RUNS",
+    "MAX_RUN_RECORDS",
+    "Keeper",
+    "Run",
+    "RunApp",
+    "RunConsumer",
+    "new_event_loop",
+]
 
-MAX_RUN_RECORDS: Final = 2_000  # bounds how long an agent holds the event loop
+MAX_RUN_RECORDS: Final = 2_500  # bounds how long an agent holds the event loop
 FETCH_WAIT_MS: Final = 50  # of a fetch that finds nothing
 MAX_QUEUED_RUNS: Final = 8  # a partition's runs in memory before fetching pauses
 
@@ -146,9 +157,9 @@ class RunScheduler(DefaultSchedulingStrategy):
 
 
 def cut(records: Sequence[ConsumerRecord]) -> list[Run]:
-    """Return the records as runs of at most MAX_RUN_RECORDS."""
-    starts = range(0, len(records), MAX_RUN_RECORDS)
-    return [Run(records[start : start + MAX_RUN_RECORDS]) for start in starts]
+    """Return the records as runs of at most MAX_RUN_RECORDS, of one length or nearly so."""
+    size = -(-len(records) // -(-len(records) // MAX_RUN_RECORDS)) if records else 1
+    return [Run(records[start : start + size]) for start in range(0, len(records), size)]
 
 
 class RunSchema(faust.Schema[None, Run]):
@@ -164,7 +175,7 @@ class RunSchema(faust.Schema[None, Run]):
 
 
 class RunThread(driver.AIOKafkaConsumerThread):
-    """Faust's thread of fetching, with a short wait.
+    """Faust's thread of fetching, with a short wait and a quick loop: Faust would give it asyncio's own.
 
     aiokafka has one fetch on its way to a broker. While that one waits for the partitions that have nothing new,
     the others' records wait with it: for 1.5 s as Faust has it, which would be the latency from one reducer to the
@@ -189,7 +200,9 @@ class RunConsumer(driver.Consumer):
         self._resume: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> RunThread:
-        return RunThread(self, loop=self.loop, beacon=self.beacon)
+        thread = RunThread(self, loop=self.loop, thread_loop=new_event_loop(), beacon=self.beacon)
+        thread._close_thread_loop_on_stop = True  # noqa: SLF001 - else nobody closes a loop that was handed in
+        return thread
 
     def progress(self, tp: TP) -> Progress:
         """Return the partition's progress, a fresh one if it has none."""
@@ -274,6 +287,15 @@ class RunConsumer(driver.Consumer):
             committed = self._committed_offset[tp]
             if committed is not None:
                 self._committed_offset[tp] = min(committed, offset)  # Faust drops acks from below it
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's where there is one: a fifth more events a second."""
+    if sys.platform != "win32":
+        import uvloop  # noqa: PLC0415 - not on Windows
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
 
 
 async def _nothing() -> None:

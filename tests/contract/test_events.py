@@ -39,19 +39,14 @@ FULL: dict[str, Any] = {
     "account": "a1",
     "org": "o1",
     "signup_ms": 1_780_000_000_000,
-    "plan": "pro",
     "program": "research",
     "pathway": "api",
-    "model": "large-2",
     "status": 429,
     "error": "rate_limited",
     "tok_in": 1200,
     "tok_out": 0,
-    "n_messages": 3,
     "n_assistant": 1,
-    "n_tools": 0,
     "template_fp": "0123456789abcdef",
-    "task_fp": "t1",
     "task_class": "code",
     "elicits": ["reasoning_trace", "grading"],
     "ua": "python-sdk",
@@ -164,14 +159,13 @@ def test_a_full_event_is_read_into_every_column() -> None:
         "has_template": True,
         "client": key["ua"],
         "client_full": int(client[0]),
-        "task": key["task_fp"],
         "error": ERROR_CODES["rate_limited"],
         "task_class": TASK_CLASS_CODES["code"],
         "elicits": ELICITS_BITS["reasoning_trace"] | ELICITS_BITS["grading"],
         "sampled": True,
     }
-    expected |= {name: key[name] for name in ("org", "pathway", "plan", "program", "model")}
-    numbers = ("ts_ms", "signup_ms", "status", "tok_in", "tok_out", "n_messages", "n_assistant", "n_tools")
+    expected |= {name: key[name] for name in ("org", "pathway", "program")}
+    numbers = ("ts_ms", "signup_ms", "status", "tok_in", "tok_out", "n_assistant")
     expected |= {name: FULL[name] for name in numbers}
     assert {name: row[name] for name in expected} == expected
     assert set(expected) == {field.name for field in fields(Columns)}
@@ -181,10 +175,10 @@ def test_a_full_event_is_read_into_every_column() -> None:
 def test_what_is_left_out_is_missing_and_counted() -> None:
     decoded = decode([orjson.dumps(LEAST), message(), orjson.dumps(LEAST)])
     row = {name: values[0] for name, values in plain(decoded.columns).items()}
-    numbers = ("signup_ms", "status", "tok_in", "tok_out", "n_messages", "n_assistant", "n_tools")
-    assert [row[name] for name in numbers] == [-1] * 7
-    keys = ("template", "org", "client", "client_full", "pathway", "plan", "program", "model", "task")
-    assert [row[name] for name in (*keys, "error", "task_class", "elicits")] == [0] * 12
+    numbers = ("signup_ms", "status", "tok_in", "tok_out", "n_assistant")
+    assert [row[name] for name in numbers] == [-1] * 5
+    keys = ("template", "org", "client", "client_full", "pathway", "program")
+    assert [row[name] for name in (*keys, "error", "task_class", "elicits")] == [0] * 9
     assert not row["has_template"]
     assert not row["sampled"]
     meaningful = {"program", "error", "sample_rate", "pepper_epoch"}
@@ -207,9 +201,7 @@ def test_an_empty_list_of_patterns_is_not_a_missing_one() -> None:
         ({"elicits": list(ELICITS_BITS)}, "elicits", 255),
         ({"tok_in": 2**40}, "tok_in", 2**31 - 1),
         ({"tok_out": 2**63 - 1}, "tok_out", 2**31 - 1),
-        ({"n_messages": 2**33}, "n_messages", 2**31 - 1),
         ({"n_assistant": 40_000}, "n_assistant", 2**15 - 1),
-        ({"n_tools": 40_000}, "n_tools", 2**15 - 1),
         ({"sample_rate": 1}, "sampled", False),
         ({"template_fp": "0" * 16}, "template", 1),
         ({"template_fp": "no simhash"}, "template", int(key64(["no simhash"])[0])),
@@ -295,7 +287,7 @@ def test_every_reason_has_its_words() -> None:
 
 
 @pytest.mark.parametrize("value", [b"null", b'"x"', b"true", b"-1", b"1.5", b"1e999", b"{}"])
-@pytest.mark.parametrize("name", ["signup_ms", "status", "tok_in", "tok_out", "n_messages", "n_assistant", "n_tools"])
+@pytest.mark.parametrize("name", ["signup_ms", "status", "tok_in", "tok_out", "n_assistant"])
 def test_a_number_that_is_not_valid_is_missing(name: str, value: bytes) -> None:
     decoded = decode([with_field(name, value)])
     assert only(decoded)[name] == -1
@@ -306,7 +298,7 @@ def test_a_number_that_is_not_valid_is_missing(name: str, value: bytes) -> None:
 @pytest.mark.parametrize(
     "value", [b"null", b"5", b'["a"]', b'"\\ud800"', b'"a\\udfff"', b'"\xff"', b'"%s"' % (b"a" * 65)]
 )
-@pytest.mark.parametrize("name", ["org", "plan", "pathway", "model"])
+@pytest.mark.parametrize("name", ["org", "pathway"])
 def test_a_string_that_is_not_valid_is_missing(name: str, value: bytes) -> None:
     decoded = decode([with_field(name, value)])
     assert only(decoded)[name] == 0
@@ -328,7 +320,7 @@ def test_a_half_pair_in_a_field_that_nobody_reads_is_no_matter() -> None:
 
 
 def test_whole_pairs_and_escaped_backslashes_are_left_alone_beside_half_ones() -> None:
-    good = raw_message([*as_parts(LEAST), ("org", b'"\\ud83d\\ude00"'), ("plan", b'"\\\\ud800"')])
+    good = raw_message([*as_parts(LEAST), ("org", b'"\\ud83d\\ude00"'), ("pathway", b'"\\\\ud800"')])
     beside = good[:-1] + b',"unread":"\\ud800"}'
     assert plain(decode([good]).columns) == plain(decode([beside]).columns)
     assert decode([good]).columns.org.tolist() == key64(["\N{GRINNING FACE}"]).tolist()

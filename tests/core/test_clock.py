@@ -124,6 +124,29 @@ def test_the_watermark_does_not_depend_on_chunks(events: list[tuple[int, int]], 
     assert (pieces.high_ms, pieces.shown) == (whole.high_ms, whole.shown)
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(-20, 100)), min_size=1, max_size=40),
+    st.tuples(st.integers(0, 5), st.integers(-100, 60)),
+)
+def test_events_taken_together_are_as_one_by_one(events: list[tuple[int, int]], lead: tuple[int, int]) -> None:
+    ts_ms = np.array([NOW + minutes * MINUTE_MS for _, minutes in events], np.int64)
+    account = np.array([account for account, _ in events], np.uint64)
+    together, single = clock(), clock()
+    for held in (together, single):
+        held.lead_account, held.lead_ms = lead[0], NOW + lead[1] * MINUTE_MS
+        held.shown = {9: NOW + HOUR_MS}
+    met = together._together(ts_ms, account)
+    future, expected = single._one_by_one(ts_ms, account)
+    assert (met is None) == bool(future.any())
+    if met is None:
+        assert (together.high_ms, together.lead_account, len(together.shown)) == (NOW, lead[0], 1)
+        return
+    assert (met - LATENESS).tolist() == expected.tolist()
+    assert (together.high_ms, together.shown) == (single.high_ms, single.shown)
+    if single.lead_ms > single.high_ms:
+        assert (together.lead_account, together.lead_ms) == (single.lead_account, single.lead_ms)
+
+
 @given(EVENTS)
 def test_the_watermark_never_goes_back_and_little_is_remembered(events: list[tuple[int, int]]) -> None:
     held = clock()

@@ -17,6 +17,7 @@ from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import Transport
 from faust.types import TP
+from mode.threads import ServiceThread
 
 from streamproc.worker.runs import FETCH_WAIT_MS, MAX_QUEUED_RUNS, Run, RunApp, RunConsumer
 
@@ -69,6 +70,7 @@ CALLED_FROM: list[tuple[Any, str]] = [
     (Consumer.getmany, "self.scheduler.iterate(records)"),
     (faust.App._on_partitions_revoked, "self._consumer_wait_empty"),
     (faust.App._stop_consumer, "self._consumer_wait_empty"),
+    (ServiceThread._start_thread, "if self._close_thread_loop_on_stop"),
     (AIOKafkaConsumer.start, "fetch_max_wait_ms=self._fetch_max_wait_ms"),
     (driver.AIOKafkaConsumerThread._create_consumer, "self._create_worker_consumer(transport"),
     (Conductor.acks_enabled_for, "self._acking_topics"),

@@ -59,9 +59,10 @@ def _repeated(keys: Keys, hours: Ints, oldest: Ints, among: Bools) -> Bools:
     """Which events (n,) `among` those given follow one of the same key in the run that each still remembers."""
     repeated = np.zeros(keys.size, np.bool_)
     rows = np.flatnonzero(among)
-    distinct, inverse, count = np.unique(keys[rows], return_inverse=True, return_counts=True)
-    if distinct.size == rows.size:
+    ordered = np.sort(keys[rows])
+    if not np.any(ordered[1:] == ordered[:-1]):
         return repeated
+    _, inverse, count = np.unique(keys[rows], return_inverse=True, return_counts=True)
     remembered: dict[int, list[int]] = {}
     for row in rows[count[inverse] > 1].tolist():
         hour = int(hours[row])

@@ -123,7 +123,7 @@ class Accounts:
         again = self.duplicates.seen(columns.event_key[present], columns.ts_ms[present], watermark_ms[present])
         self.duplicates.expire(self.clock.watermark_ms)
         kept = present[~again]
-        uses = _uses(columns.take(kept))
+        uses = _uses(columns if kept.size == len(columns) else columns.take(kept))
         late = self._admit(uses.ts_ms, watermark_ms[kept])
         dead = self._dead(decoded.bad, values, offsets)
         dead += [Dead(int(offsets[at]), *FUTURE, values[at]) for at in index[future].tolist()]

@@ -71,7 +71,7 @@ class Span:
         """The position of each of `values` (n,), -1 where it is not held."""
         if not len(self):
             return np.full(values.size, -1)
-        at = np.searchsorted(self.values, values)
+        at = self.values.searchsorted(values)
         at[at == len(self)] = 0
         at[self.values[at] != values] = -1
         return at
@@ -110,33 +110,31 @@ class Span:
         least[some] = np.minimum.reduceat(found.distance, found.first[some]) if some.size else NOWHERE
         best = least.reshape(BANDS, values.size).min(axis=0)
         best[best > radius] = NOWHERE
-        return found.pairs(np.flatnonzero(found.distance == np.repeat(np.tile(best, BANDS), found.counts)))
+        return found.pairs((found.distance == np.tile(best, BANDS).repeat(found.counts)).nonzero()[0])
 
     def _candidates(self, values: Keys) -> _Candidates:
         asked = _turn(values)
         low, high = self._bounds(asked)
         counts = np.minimum(high - low, MAX_CANDIDATES).ravel()
         first = np.cumsum(counts) - counts
-        at = np.repeat((low + _BAND * len(self)).ravel() - first, counts)
+        at = ((low + _BAND * len(self)).ravel() - first).repeat(counts)
         at += np.arange(at.size)
         held = self.turned.ravel()[at]
-        return _Candidates(counts, first, held, np.bitwise_count(held ^ np.repeat(asked.ravel(), counts)))
+        return _Candidates(counts, first, held, np.bitwise_count(held ^ asked.ravel().repeat(counts)))
 
     def _bounds(self, asked: Table) -> tuple[Ints, Ints]:
         """Where the values that share each band with those `asked` begin and end, each of shape (BANDS, n)."""
-        band = asked >> _SHIFT
         if self._starts is not None:
-            at = band.astype(np.int64) + _BAND * self._starts.shape[1]
+            at = (asked >> _SHIFT).astype(np.int64) + _BAND * self._starts.shape[1]
             starts = self._starts.ravel()
             return starts[at].astype(np.int64), starts[at + 1].astype(np.int64)
         if not len(self):
             return np.zeros(asked.shape, np.int64), np.zeros(asked.shape, np.int64)
-        low = np.stack([held.searchsorted(row) for held, row in zip(self.turned, band << _SHIFT, strict=True)])
-        high = low.copy()
-        for row, held in enumerate(self.turned):
-            within = np.minimum(low[row], len(self) - 1)
-            shared = (held[within] ^ asked[row] <= _BELOW).nonzero()[0]  # few are: look only these up again
-            high[row, shared] = held.searchsorted(asked[row, shared] | _BELOW, side="right")
+        low, high = np.empty(asked.shape, np.int64), np.empty(asked.shape, np.int64)
+        for row, (held, wanted) in enumerate(zip(self.turned, asked, strict=True)):
+            low[row] = high[row] = at = held.searchsorted(wanted & ~_BELOW)
+            shared = (held.take(at, mode="clip") ^ wanted <= _BELOW).nonzero()[0]  # few are: look only these up again
+            high[row, shared] = held.searchsorted(wanted[shared] | _BELOW, side="right")
         return low, high
 
 
@@ -151,7 +149,7 @@ class _Candidates:
 
     def pairs(self, chosen: Ints) -> Pairs:
         """The pairs of the candidates at `chosen`, ascending."""
-        band, left = np.divmod(np.searchsorted(self.first, chosen, side="right") - 1, self.counts.size // BANDS)
+        band, left = np.divmod(self.first.searchsorted(chosen, side="right") - 1, self.counts.size // BANDS)
         held = self.held[chosen]
         values = (held >> _TURNS[band, 0]) | (held << _BACK[band, 0])
         return Pairs(left, values, self.distance[chosen].astype(np.int64))

@@ -169,8 +169,8 @@ def _joins_within(values: Keys, radius: int) -> Ints:
     earlier = np.flatnonzero(pairs.right < values[pairs.left])
     left, distance = pairs.left[earlier], pairs.distance[earlier]
     right = np.searchsorted(values, pairs.right[earlier])
-    for at in np.lexsort((right, distance, left)):
-        later, founder = left[at], right[at]
+    order = np.lexsort((right, distance, left))
+    for later, founder in zip(left[order].tolist(), right[order].tolist(), strict=True):
         if joins[later] < 0 and joins[founder] < 0:
             joins[later] = founder
     return joins

@@ -48,7 +48,7 @@ class Kept:
         ids = np.full(values.size, -1, np.int32)
         for part in self._parts:
             at = part.span.find(values)
-            held = np.flatnonzero(at >= 0)
+            held = (at >= 0).nonzero()[0]
             ids[held] = part.component[at[held]]
         return ids
 
@@ -57,7 +57,7 @@ class Kept:
         best = np.full(values.size, NOWHERE)
         for part in self._parts:
             pairs = part.span.nearest(values, radius)
-            ids = part.component[np.searchsorted(part.span.values, pairs.right)]
+            ids = part.component[part.span.values.searchsorted(pairs.right)]
             np.minimum.at(best, pairs.left, pairs.distance << DISTANCE_BIT | ids)
         return np.where(best < NOWHERE, best, -1).astype(np.int32)
 

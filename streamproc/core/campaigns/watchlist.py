@@ -71,7 +71,7 @@ class WatchState:
     component: Ints  # the watched component of each value
     owner: Ints  # the campaign (index) of each watched component
     accounts: Keys  # accounts of the view, ascending
-    requests: Ints  # the view's requests of each
+    requests: Rows  # the view's requests of each
     base_account: Keys  # the view's pairs of account and watched component, by account
     base_component: Ints
     base_count: Ints
@@ -97,7 +97,7 @@ def begin(
     of_pair = _watched_ids(component, find(values), view.holders.size)[view.pair_component]
     pairs = np.flatnonzero(of_pair >= 0)
     pairs = pairs[np.argsort(account_key[view.pair_account[pairs]], kind="stable")]
-    rows = np.flatnonzero(view.requests)
+    rows = np.flatnonzero(view.requests) if values.size else np.empty(0, np.int64)  # else nothing is asked of them
     rows = rows[np.argsort(account_key[rows])]
     return WatchState(
         *span_ms,
@@ -106,7 +106,7 @@ def begin(
         component=component,
         owner=owner,
         accounts=account_key[rows],
-        requests=view.requests[rows],
+        requests=view.requests[rows].astype(np.int32),
         base_account=account_key[view.pair_account[pairs]],
         base_component=of_pair[pairs],
         base_count=view.pair_count[pairs].astype(np.int64),

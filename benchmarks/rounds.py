@@ -15,10 +15,12 @@ import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
+from streamproc import heap
 from streamproc.core import policy
 from streamproc.core.accounts.batch import Batch
 from streamproc.core.arrays import Keys
@@ -56,7 +58,7 @@ def measure(accounts: int, uses: float) -> None:
     started, counted = time.process_time(), 0
     for batch in batches(accounts, uses):
         counted += len(batch.uses)
-        campaigns.observe(batch)
+        observe(campaigns, batch)
     cpu = time.process_time() - started
     began = time.process_time()
     campaigns.idle(0, START_MS + HOURS * 3_600_000)
@@ -77,8 +79,8 @@ def flood(accounts: int) -> None:
         started, evicted = time.process_time(), 0
         for number in range(hour * 6, (hour + hours) * 6):
             keys = rng.integers(1, 2**63, per_hour // 6).astype(np.uint64)
-            output = campaigns.observe(uses_of(rng, number, keys, rng.permutation(keys)))
-            evicted += output.counts["evicted:accounts"]
+            counts = observe(campaigns, uses_of(rng, number, keys, rng.permutation(keys)))
+            evicted += counts["evicted:accounts"]
         cpu = time.process_time() - started
         print(
             f"{hour + hours:>2} hours  {len(campaigns.tables.accounts):>9,} accounts held  {evicted:>9,} evicted  "
@@ -86,6 +88,14 @@ def flood(accounts: int) -> None:
             f"{peak_gib():5.2f} GiB",
             flush=True,
         )
+
+
+def observe(campaigns: Campaigns, batch: Batch) -> Counter[str]:
+    """Pass a batch on as the worker does; its counts."""
+    output = campaigns.observe(batch)
+    if output.rounds:
+        heap.trim()
+    return output.counts
 
 
 def peak_gib() -> float:

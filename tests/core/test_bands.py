@@ -71,7 +71,8 @@ def test_a_span_merged_or_thinned_is_that_of_its_values(count: int) -> None:
     rng = np.random.default_rng(count)
     values = draw(rng, count)
     first = rng.random(values.size) < 0.7
-    merged = Span.of(values[first]).merged(Span.of(values[~first]))
+    merged, order = Span.of(values[first]).merged(Span.of(values[~first]))
+    assert np.concatenate([values[first], values[~first]])[order].tolist() == values.tolist()
     assert merged.turned.tolist() == Span.of(values).turned.tolist()
     assert merged.without(~first).turned.tolist() == Span.of(values[first]).turned.tolist()
 

@@ -100,7 +100,7 @@ class AccountTable:
         """Take the facts of `uses`, whose accounts are at `rows`; both in ascending order of time an account."""
         for name in FACTS:
             values = getattr(uses, name)
-            known = values > 0
+            known = (values > 0).nonzero()[0]
             self.columns[name][rows[known]] = values[known]
 
     def spend_new_values(self, rows: Rows, day: int, budget: int) -> Bools:

@@ -76,19 +76,23 @@ class Span:
         at[self.values[at] != values] = -1
         return at
 
-    def merged(self, other: Span) -> Span:
-        """The values of both, which have none in common."""
+    def merged(self, other: Span) -> tuple[Span, Ints]:
+        """The values of both, which have none in common, and where each stood in the values of one after the other."""
         turned = np.concatenate([self.turned, other.turned], axis=1)
-        turned.sort(axis=1, kind="stable")  # timsort: two ascending runs are merged in one pass
-        return Span(turned)
+        order = np.argsort(turned[0], kind="stable")  # timsort: two ascending runs are merged in one pass
+        turned[0] = turned[0, order]
+        turned[1:].sort(axis=1, kind="stable")
+        return Span(turned), order
 
     def without(self, gone: Bools) -> Span:
         """The values but those where `gone` (n,) holds."""
         turned = np.empty((BANDS, len(self) - int(np.count_nonzero(gone))), np.uint64)
-        for row, held, lost in zip(turned, self.turned, _turn(self.values[gone]), strict=True):
-            kept = np.ones(held.size, np.bool_)
-            kept[np.searchsorted(held, lost)] = False
-            row[:] = held[kept]
+        turned[0] = self.values[~gone]
+        lost = _turn(self.values[gone])
+        for row in range(1, BANDS):
+            held, kept = self.turned[row], np.ones(len(self), np.bool_)
+            kept[held.searchsorted(lost[row])] = False
+            turned[row] = held[kept]
         return Span(turned)
 
     def near(self, values: Keys, radius: int) -> Pairs:

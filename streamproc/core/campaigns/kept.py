@@ -30,8 +30,8 @@ class _Part:
         return self.component.size
 
     def merged(self, other: _Part) -> _Part:
-        order = np.argsort(np.concatenate([self.span.values, other.span.values]), kind="stable")
-        return _Part(self.span.merged(other.span), np.concatenate([self.component, other.component])[order])
+        span, order = self.span.merged(other.span)
+        return _Part(span, np.concatenate([self.component, other.component])[order])
 
 
 class Kept:

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Keys = NDArray[np.uint64]
     Bools = NDArray[np.bool_]
     Ints = NDArray[np.int64]
+    Numbers = NDArray[np.int32]
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _EMPTY = np.uint64(0)
+
+_MERGED = 4  # a run of a key index is merged into the one before it until that is so many times as long ...
+_SHORT = 2048  # ... and holds more keys than this
 
 
 class KeySet:
@@ -82,31 +88,45 @@ class KeySet:
 
 
 class KeyIndex:
-    """A sorted index from 64-bit keys to numbers (rows of a table, ids of components).
+    """An index from 64-bit keys to numbers (rows of a table).
 
-    Lookups are binary searches over whole arrays; putting m keys in copies the index once.  Twelve bytes a key.
+    Keys lie in ascending runs, each some times as long as the next; lookups are binary searches over whole arrays.
+    What is put in makes a short run, and short ones are merged: a key is copied a few times in all.  12 bytes a key.
     """
 
-    def __init__(self, keys: Keys | None = None, numbers: NDArray[np.int32] | None = None) -> None:
-        self.keys: Keys = np.empty(0, np.uint64) if keys is None else keys
-        self.numbers: NDArray[np.int32] = np.empty(0, np.int32) if numbers is None else numbers
+    def __init__(self) -> None:
+        self._runs: list[tuple[Keys, Numbers]] = []
 
     def __len__(self) -> int:
-        return self.keys.size
+        return sum(keys.size for keys, _ in self._runs)
 
-    def find(self, keys: Keys) -> NDArray[np.int32]:
+    def find(self, keys: Keys) -> Numbers:
         """The number of each key (n,), -1 where it is not known."""
-        if not self.keys.size:
-            return np.full(len(keys), -1, np.int32)
-        at = np.minimum(np.searchsorted(self.keys, keys), self.keys.size - 1)
-        return np.where(self.keys[at] == keys, self.numbers[at], np.int32(-1)).astype(np.int32)
+        found = np.full(len(keys), -1, np.int32)
+        for held, numbers in self._runs:
+            at = np.searchsorted(held, keys)
+            at[at == held.size] = 0
+            known = np.flatnonzero(held[at] == keys)
+            found[known] = numbers[at[known]]
+        return found
 
-    def insert(self, keys: Keys, numbers: NDArray[np.int32]) -> None:
+    def insert(self, keys: Keys, numbers: Numbers) -> None:
         """Add unknown `keys`, ascending and distinct, with their `numbers`."""
-        at = np.searchsorted(self.keys, keys)
-        self.keys = np.insert(self.keys, at, keys)
-        self.numbers = np.insert(self.numbers, at, numbers)
+        if not keys.size:
+            return
+        runs = self._runs
+        runs.append((keys, numbers))
+        while len(runs) > 1 and runs[-2][0].size <= max(_SHORT, _MERGED * runs[-1][0].size):
+            last = runs.pop()
+            runs[-1] = _merged((runs[-1], last))
 
-    def keep(self, kept: Bools) -> None:
-        """Drop the keys where `kept` (len,) is false."""
-        self.keys, self.numbers = self.keys[kept], self.numbers[kept]
+    def drop(self, gone: Bools) -> None:
+        """Forget the keys of the numbers where `gone` (numbers,) holds."""
+        kept = [(keys, numbers, ~gone[numbers]) for keys, numbers in self._runs]
+        self._runs = [(keys[stays], numbers[stays]) for keys, numbers, stays in kept if stays.any()]
+
+
+def _merged(runs: Sequence[tuple[Keys, Numbers]]) -> tuple[Keys, Numbers]:
+    keys, numbers = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+    order = np.argsort(keys, kind="stable")  # timsort: ascending runs are merged in one pass
+    return keys[order], numbers[order]

@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from streamproc import heap
 from streamproc.contract.decisions import encode
 from streamproc.contract.labels import Label
 from streamproc.core.accounts.batch import Dead
@@ -166,6 +167,12 @@ class CampaignsStage:
             self._metrics.observe("round_seconds", seconds / rounds)
 
     def _observe(self, message: Message) -> Output:
+        output = self._pass_on(message)
+        if output.rounds:
+            heap.trim()
+        return output
+
+    def _pass_on(self, message: Message) -> Output:
         if isinstance(message, Idle):
             ts_ms = max(self._reducer.watermarks) if message.ts_ms is None else message.ts_ms
             return self._reducer.idle(message.partition, ts_ms)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamproc.core.campaigns.components import Bands, Components
+from streamproc.core.campaigns.components import Components
 
 if TYPE_CHECKING:
     from streamproc.core.arrays import Keys, Rows
@@ -30,6 +30,10 @@ def take(held: Components, values: Keys, slot: int = SLOT) -> Rows:
 def match(held: Components, values: Keys, slot: int = SLOT) -> Rows:
     """The same, but nothing may be founded."""
     return held.take(values, slot, lambda new: np.zeros(new.size, np.bool_))
+
+
+def all_kept(held: Components) -> tuple[Keys, Rows]:
+    return held.kept(np.arange(held.ids, dtype=np.int32))
 
 
 def flipped(rng: np.random.Generator, values: Keys, bits: int, *, within: tuple[int, int] = (0, 64)) -> Keys:
@@ -72,7 +76,7 @@ def test_the_nearest_kept_value_wins(seed: int) -> None:
     ids = take(held, founders)
     asked = np.unique(flipped(rng, np.repeat(centre, 4), 3))
     asked = asked[~np.isin(asked, founders)]
-    kept = held.all_kept()
+    kept = all_kept(held)
     found = match(held, asked)
     near = distances(asked, kept[0])
     bands = ((asked[:, None, None] ^ kept[0][None, :, None]) >> (16 * np.arange(4, dtype=np.uint64))) & np.uint64(
@@ -183,20 +187,6 @@ def test_state_written_down_goes_on_the_same(seed: int, values_below: int) -> No
     for slot in range(6, 9):
         values = np.unique(flipped(rng, centre, 5, within=(0, 20)))
         assert take(one, values, slot).tolist() == take(other, values, slot).tolist()
-        assert one.all_kept()[1].tolist() == other.all_kept()[1].tolist()
+        assert all_kept(one)[1].tolist() == all_kept(other)[1].tolist()
         one.expire(slot - 2)
         other.expire(slot - 2)
-
-
-@pytest.mark.parametrize("pieces", [1, 2, 7])
-def test_bands_filled_in_pieces_find_the_same(pieces: int) -> None:
-    rng = np.random.default_rng(8)
-    values, asked = rng.integers(1, 2**20, 300).astype(np.uint64), rng.integers(1, 2**20, 50).astype(np.uint64)
-    bands = Bands(np.empty(0, np.uint64))
-    for part in np.array_split(values, pieces):
-        bands.append(part)
-    whole = Bands(values).near(asked, RADIUS)
-    found = bands.near(asked, RADIUS)
-    pairs = {(a, b, c) for a, b, c in zip(whole.left, whole.right, whole.distance, strict=True)}
-    assert pairs == {(a, b, c) for a, b, c in zip(found.left, found.right, found.distance, strict=True)}
-    assert pairs

@@ -94,7 +94,7 @@ def test_uses_come_with_their_facts_in_order_of_time() -> None:
 def find_all(blocks: list[Block]) -> cores.Cores:
     """The core of one community of the first four rows, whose keys ascend."""
     table = table_of(ROWS)
-    table.columns["key"] = np.arange(1, ROWS + 1, dtype=np.uint64)
+    table.columns["key"][:] = np.arange(1, ROWS + 1, dtype=np.uint64)
     community = rows_of([0] * 4 + [-1] * (ROWS - 4))
     return cores.find(gather(blocks, ROWS, COMPONENTS), community, 1, table, LIMITS)
 

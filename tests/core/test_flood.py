@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamproc.core.accounts.reducer import Accounts
-from streamproc.core.campaigns.components import MAX_CANDIDATES
+from streamproc.core.campaigns.bands import MAX_CANDIDATES
 from tests.core.streams import (
     DAY_MS,
     HOUR_MS,
@@ -104,7 +104,7 @@ def test_one_account_cannot_crowd_out_anothers_near_values() -> None:
         pipeline.observe(chunk)
     pipeline.end()
     components = pipeline.campaigns.tables.components
-    kept, ids = components.all_kept()
+    kept, ids = components.kept(np.arange(components.ids, dtype=np.int32))
     of_variant = ids[np.isin(kept, np.array(variants, np.uint64))]
     assert of_variant.size == 3
     assert np.unique(of_variant).size == 1

@@ -56,7 +56,21 @@ def test_a_key_index_answers_as_a_dict(runs: list[list[int]], asked: list[int], 
         model |= dict(zip(new, numbers.tolist(), strict=True))
     assert index.find(array(asked)).tolist() == [model.get(key, -1) for key in asked]
     assert len(index) == len(model)
-    index.keep(index.numbers % dropped != 0)
+    index.drop(np.arange(len(model)) % dropped == 0)
     kept = {key: number for key, number in model.items() if number % dropped}
     assert index.find(array(sorted(model))).tolist() == [kept.get(key, -1) for key in sorted(model)]
-    assert index.keys.tolist() == sorted(kept)
+    assert len(index) == len(kept)
+
+
+def test_a_key_index_of_many_runs_copies_a_key_a_few_times() -> None:
+    rng = np.random.default_rng(2)
+    index, keys = KeyIndex(), rng.permutation(np.arange(1, 60_001).astype(np.uint64) * np.uint64(2))
+    copied = 0
+    for part in np.split(keys, 100):
+        held = {id(run) for run, _ in index._runs}
+        index.insert(np.sort(part), (np.sort(part) // 2).astype(np.int32))
+        copied += sum(run.size for run, _ in index._runs if id(run) not in held)
+    assert copied < 12 * keys.size, "anew each time it would be fifty times"
+    assert len(index._runs) > 1
+    assert index.find(keys).tolist() == (keys // 2).tolist()
+    assert (index.find(keys + np.uint64(1)) == -1).all()

@@ -145,7 +145,7 @@ def test_the_longest_id_survives_a_snapshot_of_campaigns() -> None:
     campaigns.idle(0, campaigns.end_ms())
     again = Campaigns(small_policy(), 1)
     again.restore(campaigns.snapshot().data, NO_BLOCKS.__getitem__)
-    assert again.tables.accounts.ids == [LONGEST]
+    assert list(again.tables.accounts.ids) == [LONGEST]
 
 
 def _message(account: str) -> bytes:

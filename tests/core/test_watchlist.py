@@ -20,6 +20,8 @@ from tests.core.streams import block_of, small_policy, table_of, uses_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streamproc.core.arrays import Keys, Rows
+
 START, FROM, TO = 1000, 2000, 3000
 CORE = [0xF0F0_0000_0000_0001, 0x0F0F_1111_0000_0002, 0x00FF_2222_0000_0003]  # the components of campaign 0
 OTHER = [0xAAAA_3333_0000_0004, 0x5555_4444_0000_0005]  # and of campaign 1
@@ -34,16 +36,18 @@ def campaign(name: str, values: list[int]) -> Campaign:
     return made
 
 
+def find(values: Keys) -> Rows:
+    return np.array([CORE.index(value) if value in CORE else -1 for value in values.tolist()], np.int32)
+
+
 class Listed:
     """A list of two campaigns; `base` are the view's (row, component) uses, components 0-2 being CORE."""
 
     def __init__(self, base: list[tuple[int, int]] | None = None, settled: set[int] | None = None) -> None:
         self.table = table_of(ROWS)
-        known = np.argsort(np.array(CORE, np.uint64))
         view = gather([block_of(sorted(base or [(0, 5)]))], ROWS, 7)
         watched = [(campaign("c0", CORE), 0.9), (campaign("c1", OTHER), 0.5)]
-        kept = (np.array(CORE, np.uint64)[known], known.astype(np.int32))
-        self.state = begin((START, FROM, TO), watched, view, self.table.key, kept, settled or set())
+        self.state = begin((START, FROM, TO), watched, view, self.table.key, find, settled or set())
         self.list = Watchlist(self.state, 8, small_policy().members)
 
     def check(
@@ -129,8 +133,7 @@ def test_an_account_is_passed_over_from_the_use_on_that_shows_it_to_be_vetted() 
 
 def test_a_list_of_nothing_says_nothing() -> None:
     view = gather([block_of([(0, 0)])], ROWS, 7)
-    nothing = (np.empty(0, np.uint64), np.empty(0, np.int32))
-    empty = Watchlist(begin((0, 0, 10), [], view, table_of(ROWS).key, nothing, set()), 8, small_policy().members)
+    empty = Watchlist(begin((0, 0, 10), [], view, table_of(ROWS).key, find, set()), 8, small_policy().members)
     uses = uses_of([{"account": 1, "ts_ms": 5, "template": CORE[0]}])
     assert empty.check(uses, uses.ts_ms, np.zeros(1, np.bool_)) == []
 

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamproc.core.arrays import Array, Bools, Floats, Ints, Keys, Rows
+from streamproc.core.arrays import Array, Bools, Floats, Ints, Keys, Rows, rank_within
+from streamproc.core.campaigns.names import Names
+from streamproc.core.columns import Columns
 from streamproc.core.keys import KeyIndex
+from streamproc.core.snapshot import under, within
 
 if TYPE_CHECKING:
     from streamproc.core.uses import Uses
@@ -16,7 +19,7 @@ FACTS = ("org", "client", "client_full", "pathway", "program", "signup_ms")
 NEVER_MS = -(1 << 62)
 
 # Columns by row: name -> (dtype, value of a new row).
-_COLUMNS: dict[str, tuple[Any, int]] = {
+_NEW: dict[str, tuple[Any, int]] = {
     "key": (np.uint64, 0),
     "org": (np.uint64, 0),
     "client": (np.uint64, 0),
@@ -40,9 +43,9 @@ class AccountTable:
     def __init__(self, views: int, start_score: float) -> None:
         self._index = KeyIndex()
         self._start_score = start_score
-        self.ids: list[str] = []
-        self.columns: dict[str, Array] = {name: np.empty(0, dtype) for name, (dtype, _) in _COLUMNS.items()}
-        self.scores: Floats = np.empty((0, views))
+        kinds = {name: (dtype, ()) for name, (dtype, _) in _NEW.items()}
+        self.columns = Columns(kinds | {"scores": (np.float64, (views,))})
+        self.ids = Names()
         self.free: Rows = np.empty(0, np.int32)  # rows to use again, ascending
 
     def __len__(self) -> int:
@@ -51,7 +54,7 @@ class AccountTable:
     @property
     def rows(self) -> int:
         """One more than the largest row ever given."""
-        return len(self.ids)
+        return self.columns.rows
 
     @property
     def key(self) -> Keys:
@@ -72,6 +75,11 @@ class AccountTable:
         """Event time of each account's sign-up by row, -1 where it is not known."""
         return self.columns["signup_ms"].view(np.int64)
 
+    @property
+    def scores(self) -> Floats:
+        """The evidence that each account carries, shape (rows, views)."""
+        return self.columns["scores"].view(np.float64)
+
     def find(self, keys: Keys) -> Rows:
         """Rows of `keys` (n,), -1 for accounts not known."""
         return self._index.find(keys)
@@ -84,8 +92,7 @@ class AccountTable:
             made = self._new_rows(new.size)
             rows[new] = made
             self.columns["key"][made] = keys[new]
-            for row, key in zip(made.tolist(), keys[new].tolist(), strict=True):
-                self.ids[row] = names[key]
+            self.ids.put(made, [names[key] for key in keys[new].tolist()])
             self._index.insert(keys[new], made)
         return rows
 
@@ -93,21 +100,17 @@ class AccountTable:
         """Take the facts of `uses`, whose accounts are at `rows`; both in ascending order of time an account."""
         for name in FACTS:
             values = getattr(uses, name)
-            known = values > 0
+            known = (values > 0).nonzero()[0]
             self.columns[name][rows[known]] = values[known]
 
     def spend_new_values(self, rows: Rows, day: int, budget: int) -> Bools:
-        """For each row, once per new value and in fixed order: whether its account may still bring one that day."""
-        columns = self.columns
-        stale = columns["new_day"][rows] != day
-        columns["new_values"][rows[stale]] = 0
-        columns["new_day"][rows] = day
-        order = np.argsort(rows, kind="stable")
-        starts = np.searchsorted(rows[order], rows[order], side="left")
-        rank = np.empty(rows.size, np.int64)
-        rank[order] = np.arange(rows.size) - starts
-        allowed = columns["new_values"][rows].astype(np.int64) + rank < budget
-        np.add.at(columns["new_values"], rows[allowed], 1)
+        """For each of `rows` (ascending, once per new value): whether its account may still bring one that day."""
+        spent = self.columns["new_values"].view(np.int16)
+        stale = rows[self.columns["new_day"][rows] != day]
+        spent[stale] = 0
+        self.columns["new_day"][stale] = day
+        allowed = spent[rows] + rank_within(rows) < budget
+        np.add.at(spent, rows[allowed], 1)
         return allowed
 
     def drop(self, rows: Rows) -> None:
@@ -116,42 +119,32 @@ class AccountTable:
             return
         gone = np.zeros(self.rows, np.bool_)
         gone[rows] = True
-        self._index.keep(~gone[self._index.numbers])
+        self._index.drop(gone)
         self.free = np.union1d(self.free, rows).astype(np.int32)
-        for row in rows.tolist():
-            self.ids[row] = ""
+        self.ids.drop(rows)
 
     def arrays(self) -> dict[str, Array]:
         """The state as arrays, for a snapshot."""
-        encoded = [name.encode() for name in self.ids]
-        return self.columns | {
-            "index_keys": self._index.keys,
-            "index_rows": self._index.numbers,
-            "scores": self.scores,
-            "free": self.free,
-            "ids_length": np.fromiter(map(len, encoded), np.uint16, len(encoded)),
-            "ids_text": np.frombuffer(b"".join(encoded), np.uint8),
-        }
+        return self.columns.arrays() | under("ids", self.ids.arrays()) | {"free": self.free}
 
     def load(self, arrays: dict[str, Array]) -> None:
         """Take the state that `arrays()` gave."""
-        self.columns = {name: arrays[name] for name in _COLUMNS}
-        self._index = KeyIndex(arrays["index_keys"].view(np.uint64), arrays["index_rows"].view(np.int32))
-        self.scores = arrays["scores"].view(np.float64)
-        self.free = arrays["free"].view(np.int32)
-        text = arrays["ids_text"].tobytes()
-        ends = np.cumsum(arrays["ids_length"], dtype=np.int64).tolist()
-        self.ids = [text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+        self.columns.load(arrays)
+        self.ids.load(within("ids", arrays))
+        self.free = arrays["free"].astype(np.int32)
+        held = np.ones(self.rows, np.bool_)
+        held[self.free] = False
+        rows = np.flatnonzero(held).astype(np.int32)
+        rows = rows[np.argsort(self.key[rows])]
+        self._index = KeyIndex()
+        self._index.insert(self.key[rows], rows)
 
     def _new_rows(self, count: int) -> Rows:
         reused, self.free = self.free[:count], self.free[count:]
         fresh = np.arange(self.rows, self.rows + count - reused.size, dtype=np.int32)
-        self.ids.extend([""] * fresh.size)
         rows = np.concatenate([reused, fresh])
-        for name, (dtype, value) in _COLUMNS.items():
-            self.columns[name] = np.concatenate([self.columns[name], np.empty(fresh.size, dtype)])
+        self.columns.extend(fresh.size)
+        for name, (_, value) in _NEW.items():
             self.columns[name][rows] = value
-        grown = np.empty((fresh.size, self.scores.shape[1]))
-        self.scores = np.concatenate([self.scores, grown])
         self.scores[rows] = self._start_score
         return rows

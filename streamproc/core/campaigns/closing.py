@@ -85,7 +85,9 @@ def _components(
         brings = np.flatnonzero(fresh[of_use])
         pairs = np.unique((rows[brings].astype(np.int64) << 32) | of_use[brings])
         allowed = accounts.spend_new_values((pairs >> 32).astype(np.int32), day, budget)
-        return np.isin(new + present, pairs[allowed] & 0xFFFFFFFF)
+        fresh[:] = False
+        fresh[pairs[allowed] & 0xFFFFFFFF] = True
+        return fresh[new + present]
 
     ids = np.full(values.size, -1, np.int32)
     ids[present:] = components.take(values[present:], slot, may_found)

@@ -319,7 +319,7 @@ class Campaigns:
         }
         settled |= set(tables.accounts.key[self._exempt(end_ms)].tolist())
         span_ms = (end_ms, end_ms + delay_ms, to_ms)
-        state = begin(span_ms, campaigns, view, tables.accounts.key, tables.components.all_kept(), settled)
+        state = begin(span_ms, campaigns, view, tables.accounts.key, tables.components.find, settled)
         watchlist = Watchlist(state, policy.components.radius, policy.members)
         self.lists = [*[held for held in self.lists if held.state.to_ms > end_ms], watchlist]
         queue, self.queue = self.queue, []

@@ -14,7 +14,6 @@ from streamproc.core.arrays import Bools
 from streamproc.core.campaigns.accounts import AccountTable
 from streamproc.core.campaigns.blocks import Block
 from streamproc.core.campaigns.components import Components
-from streamproc.core.campaigns.view import count_pairs
 
 FREED = 8  # one in so many
 
@@ -35,16 +34,22 @@ def accounts_to_go(blocks: Sequence[Block], accounts: AccountTable, cap: int) ->
 
 def components_to_go(blocks: Sequence[Block], components: Components, cap: int) -> Bools:
     """Which component ids (ids,) to forget: those of one holder, to be an eighth below the cap."""
-    account = np.concatenate([block.account for block in blocks])
-    component = np.concatenate([block.component for block in blocks])
-    known = component >= 0
-    rows = int(account.max(initial=-1)) + 1
-    pairs = count_pairs(account[known], component[known], (rows, components.ids))
-    alone = np.bincount(pairs.indices, minlength=components.ids) <= 1
+    alone = ~_shared(blocks, components.ids)
     order = components.oldest_first(alone)
     gone = np.zeros(components.ids, np.bool_)
     gone[order[: max(len(components) - (cap - cap // FREED), 0)]] = True
     return gone
+
+
+def _shared(blocks: Sequence[Block], ids: int) -> Bools:
+    """Which component ids (ids,) more than one account uses, counted without a copy of all uses."""
+    holder = np.full(ids + 1, -1, np.int32)  # some account of each; the last is that of uses without a component
+    for block in blocks:
+        holder[block.component] = block.account
+    shared = np.zeros(ids + 1, np.bool_)
+    for block in blocks:
+        shared[block.component[holder[block.component] != block.account]] = True
+    return shared[:-1]
 
 
 def without_accounts(blocks: Sequence[Block], gone: Bools) -> list[Block]:

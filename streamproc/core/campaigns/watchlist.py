@@ -13,11 +13,11 @@ import numpy as np
 
 from streamproc.contract.decisions import Reason
 from streamproc.core.arrays import Bools, Ints, Keys, Rows
-from streamproc.core.campaigns.components import Bands
+from streamproc.core.campaigns.bands import Span
 from streamproc.core.uses import ENFORCED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from streamproc.core.campaigns.memory import Campaign
     from streamproc.core.campaigns.view import View
@@ -71,7 +71,7 @@ class WatchState:
     component: Ints  # the watched component of each value
     owner: Ints  # the campaign (index) of each watched component
     accounts: Keys  # accounts of the view, ascending
-    requests: Ints  # the view's requests of each
+    requests: Rows  # the view's requests of each
     base_account: Keys  # the view's pairs of account and watched component, by account
     base_component: Ints
     base_count: Ints
@@ -85,19 +85,19 @@ def begin(
     campaigns: Sequence[tuple[Campaign, float]],
     view: View,
     account_key: Keys,
-    known: tuple[Keys, Rows],
+    find: Callable[[Keys], Rows],
     settled: set[int],
 ) -> WatchState:
     """The list of a round: `span_ms` its (start, from, to), `view` the shortest one at the round.
 
-    `campaigns` come with P(campaign).  `account_key` is by row; `known` are the kept values of all components and
-    their ids, as `Components.all_kept` gives them.
+    `campaigns` come with P(campaign).  `account_key` is by row; `find` gives the component id of kept values, as
+    `Components.find` does.
     """
     values, component, owner = _entries([campaign for campaign, _ in campaigns])
-    of_pair = _watched_ids(values, component, known, view.holders.size)[view.pair_component]
+    of_pair = _watched_ids(component, find(values), view.holders.size)[view.pair_component]
     pairs = np.flatnonzero(of_pair >= 0)
     pairs = pairs[np.argsort(account_key[view.pair_account[pairs]], kind="stable")]
-    rows = np.flatnonzero(view.requests)
+    rows = np.flatnonzero(view.requests) if values.size else np.empty(0, np.int64)  # else nothing is asked of them
     rows = rows[np.argsort(account_key[rows])]
     return WatchState(
         *span_ms,
@@ -106,7 +106,7 @@ def begin(
         component=component,
         owner=owner,
         accounts=account_key[rows],
-        requests=view.requests[rows],
+        requests=view.requests[rows].astype(np.int32),
         base_account=account_key[view.pair_account[pairs]],
         base_component=of_pair[pairs],
         base_count=view.pair_count[pairs].astype(np.int64),
@@ -121,7 +121,7 @@ class Watchlist:
         self.state = state
         self._radius = radius
         self._policy = policy
-        self._bands = Bands(state.values)
+        self._span = Span.of(state.values)
 
     def check(self, uses: Uses, ts_ms: Ints, vetted: Bools) -> list[WatchHit]:
         """Count `uses` in their order; returns the accounts that now need a decision.
@@ -164,12 +164,13 @@ class Watchlist:
     def _match(self, uses: Uses) -> Ints:
         """The watched component of each use (n,), -1 for none."""
         values, of_use = np.unique(uses.template, return_inverse=True)
-        at = np.minimum(np.searchsorted(self.state.values, values), self.state.values.size - 1)
-        component = np.where(self.state.values[at] == values, self.state.component[at], -1)
+        at = self._span.find(values)
+        component = np.where(at >= 0, self.state.component[at], -1)
         unknown = np.flatnonzero((component < 0) & (values > 0))
-        pairs = self._bands.near(values[unknown], self._radius)
-        order = np.lexsort((self.state.component[pairs.right], pairs.distance, pairs.left))[::-1]
-        component[unknown[pairs.left[order]]] = self.state.component[pairs.right[order]]  # the nearest is written last
+        pairs = self._span.near(values[unknown], self._radius)
+        watched = self.state.component[self._span.find(pairs.right)]
+        order = np.lexsort((watched, pairs.distance, pairs.left))[::-1]
+        component[unknown[pairs.left[order]]] = watched[order]  # the nearest is written last
         matched = component[of_use]
         matched[(uses.flags & ENFORCED) > 0] = -1
         return matched
@@ -222,12 +223,9 @@ def _entries(campaigns: Sequence[Campaign]) -> tuple[Keys, Ints, Ints]:
     return merged, np.concatenate(component)[first], np.concatenate(owner)
 
 
-def _watched_ids(values: Keys, component: Ints, known: tuple[Keys, Rows], ids: int) -> Ints:
+def _watched_ids(component: Ints, known: Rows, ids: int) -> Ints:
     """The watched component of each component id of the table (ids,), -1 for none; through the values both keep."""
     watched = np.full(ids, -1, np.int64)
-    known_values, known_ids = known
-    if values.size and known_values.size:
-        at = np.minimum(np.searchsorted(known_values, values), known_values.size - 1)
-        held = known_values[at] == values
-        watched[known_ids[at[held]]] = component[held]
+    held = known >= 0
+    watched[known[held]] = component[held]
     return watched

@@ -45,7 +45,7 @@ class Options:
 
     null: Which = "cautious"
     margin: float = MARGIN
-    carry: float = 0.3
+    carry: float = 0.15
     start: float = -1.0  # what an account carries that was never seen
     outside: float = -2.0  # what a round outside any community counts
     cap: float = 3.0  # of every family, log10

@@ -52,7 +52,8 @@ class Judge:
     def judge(self, view: View, community: Rows, cores: Cores, carried: Floats, column: int) -> Judged:
         """Judge the communities of view number `column`; `carried` (rows,) is moved on in place.
 
-        Half of what an account carries comes from the rounds before, so what lasts counts and what flares does not.
+        A part (`score.carry`) of what an account carries comes from the rounds before: what lasts counts for more
+        than what flares.
         """
         measures = measure(cores)
         null = self.nulls[column]

@@ -37,6 +37,7 @@ PLAIN: Final = {
     "mistyped": "mistyped_fields_total",
     "unknown_fields": "unknown_fields_total",
     "uses": "uses_total",
+    "strayed": "strayed_accounts_total",
     "withheld": "withheld_confirmations_total",
 }
 LABELLED: Final = {

@@ -52,6 +52,7 @@ METRICS: Final = (
     Metric("mistyped_fields_total", Counter, "Fields that were present and not valid, and count as missing."),
     Metric("unknown_fields_total", Counter, "Fields that the contract does not have, in one message of a run."),
     Metric("uses_total", Counter, "Requests that have reached a closed slot."),
+    Metric("strayed_accounts_total", Counter, "Accounts whose requests came on more than one partition."),
     Metric("evicted_entries_total", Counter, "What a cap on state has pushed out.", ("what",)),
     Metric("lag_events", Gauge, "Records of a partition that are not yet worked off.", ("topic", "partition")),
     Metric("next_offset", Gauge, "Offset at which work on a partition goes on.", ("topic", "partition")),

@@ -194,3 +194,14 @@ def test_the_account_table_is_the_same_after_its_journey() -> None:
     assert list(again.ids) == list(table.ids)
     assert again.find(keys).tolist() == table.find(keys).tolist()
     assert again.enter(np.array([9], np.uint64), {9: "n"}).tolist() == [0]
+
+
+def test_an_account_is_counted_once_when_a_second_partition_brings_it() -> None:
+    table = Table()
+    table.close(0, [{"account": 1, "ts_ms": 0}, {"account": 2, "ts_ms": 0}])
+    keys = np.array([1, 2, 3], np.uint64)  # the third is not known yet
+    assert table.accounts.stray(keys, 0) == 0
+    assert table.accounts.stray(keys[:1], 1) == 1
+    assert table.accounts.stray(keys[:1], 0) == 0
+    assert table.accounts.stray(keys[1:], 0) == 0
+    assert table.accounts.stray(keys, 2) == 1

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FACTS = ("org", "client", "client_full", "pathway", "program", "signup_ms")
 NEVER_MS = -(1 << 62)
+UNSEEN, STRAYED = -1, -2  # in place of a partition: known from none yet; from more than one
 
 # Columns by row: name -> (dtype, value of a new row).
 _NEW: dict[str, tuple[Any, int]] = {
@@ -30,6 +31,7 @@ _NEW: dict[str, tuple[Any, int]] = {
     "last_ms": (np.int64, NEVER_MS),
     "new_day": (np.int32, -1),
     "new_values": (np.int16, 0),
+    "partition": (np.int16, UNSEEN),
 }
 
 
@@ -102,6 +104,19 @@ class AccountTable:
             values = getattr(uses, name)
             known = (values > 0).nonzero()[0]
             self.columns[name][rows[known]] = values[known]
+
+    def stray(self, keys: Keys, partition: int) -> int:
+        """Note that uses of `keys` (distinct) came by `partition`; returns how many accounts came by another before.
+
+        An account is counted once.  Those whose first slot is still open are not known yet.
+        """
+        rows = self._index.find(keys)
+        rows = rows[rows >= 0]
+        seen = self.columns["partition"].view(np.int16)
+        strayed = rows[(seen[rows] >= 0) & (seen[rows] != partition)]
+        seen[rows[seen[rows] == UNSEEN]] = partition
+        seen[strayed] = STRAYED
+        return int(strayed.size)
 
     def spend_new_values(self, rows: Rows, day: int, budget: int) -> Bools:
         """For each of `rows` (ascending, once per new value): whether its account may still bring one that day."""

@@ -101,6 +101,7 @@ class Campaigns:
         self.next_offsets[batch.partition] = max(known, batch.next_offset)
         if len(uses):
             output.counts["late"] += self.slots.put(uses, self.next_slot)
+            output.counts["strayed"] += self.tables.accounts.stray(np.unique(uses.account), batch.partition)
             self._watch(uses, output)
         self._pass(batch.partition, batch.watermark_ms, output)
         return output

@@ -13,6 +13,7 @@ Keys: TypeAlias = NDArray[np.uint64]  # 64-bit keys; 0 is "missing"
 Ints: TypeAlias = NDArray[np.int64]
 Rows: TypeAlias = NDArray[np.int32]  # rows of a table or ids; -1 is "none"
 Floats: TypeAlias = NDArray[np.float64]
+Singles: TypeAlias = NDArray[np.float32]  # kept by the million
 Bools: TypeAlias = NDArray[np.bool_]
 Bytes: TypeAlias = NDArray[np.uint8]
 Numbers: TypeAlias = NDArray[np.integer[Any]]  # whole numbers of any width

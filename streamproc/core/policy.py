@@ -71,11 +71,14 @@ class CoresPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScorePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The scorecard: weights by statistic, caps by family, thresholds and the carry from round to round."""
+    """The scorecard: weights by statistic, caps by family, and the memories that carry it from round to round.
+
+    Each of `carry` is a memory of its own; `thresholds` has a row for each view with one for each memory.
+    """
 
     null: Literal["frozen", "running", "cautious"]
-    thresholds: tuple[float, ...]
-    carry: Share
+    carry: tuple[Share, ...]
+    thresholds: tuple[tuple[float, ...], ...]
     start: float
     outside: float
     intercept: float
@@ -223,8 +226,10 @@ def _check(policy: Policy) -> None:
         raise PolicyError("time.view_hours", f"must be one or more, the longest first, {MOST_VIEW_HOURS} at most")
     if any(hour * 3600 % round_s for hour in hours):
         raise PolicyError("time.view_hours", "must each be whole rounds (slot_s x round_slots)")
-    if len(policy.score.thresholds) != len(hours):
-        raise PolicyError("score.thresholds", "must be one for each of time.view_hours")
+    if not policy.score.carry:
+        raise PolicyError("score.carry", "must have a memory at least")
+    if [len(row) for row in policy.score.thresholds] != [len(policy.score.carry)] * len(hours):
+        raise PolicyError("score.thresholds", "must be a row for each of time.view_hours with one for each score.carry")
     for path, number in _numbers(msgspec.to_builtins(policy)):
         if not math.isfinite(number):
             raise PolicyError(path, "must be a finite number")

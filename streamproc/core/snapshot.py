@@ -17,7 +17,7 @@ import orjson
 from streamproc.core.arrays import Array
 
 MAGIC = b"SPSN"
-VERSION = 2
+VERSION = 3
 _HEAD = struct.Struct("<4sIQ")
 _DIGEST_BYTES = 16
 

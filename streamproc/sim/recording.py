@@ -75,9 +75,9 @@ class Recording:
 
 def bootstrap(head: str) -> Policy:
     """The policy of `head` (the operator's part of the file) under which nothing is ever hit."""
-    lines = [head, "[score]", 'null = "frozen"', "carry = 0.5", "start = 0.0", "outside = 0.0", "intercept = 0.0"]
+    lines = [head, "[score]", 'null = "frozen"', "carry = [0.5]", "start = 0.0", "outside = 0.0", "intercept = 0.0"]
     views = tomllib.loads(head)["time"]["view_hours"]
-    lines += [f"thresholds = {[OUT_OF_REACH] * len(views)}", "[score.weights]", "[score.caps]"]
+    lines += [f"thresholds = {[[OUT_OF_REACH]] * len(views)}", "[score.weights]", "[score.caps]"]
     lines += [f"{family} = 1.0" for family in FAMILIES]
     lines += ["[probability]", "campaign = [0.0, 1.0]", "member = [0.0, 1.0, 0.0]"]
     lines += ["[fit]", 'date = ""', "seeds = []", 'figures = "none: for recording only"']

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamproc.core import policy as policies
-from streamproc.core.arrays import Bools, Floats, Ints
+from streamproc.core.arrays import Bools, Floats, Ints, Singles
+from streamproc.core.campaigns.judge import carry_on, mean_carried
 from streamproc.core.campaigns.null import FrozenNull, LawfulNull, Which
 from streamproc.core.campaigns.scorecard import DECIMALS, Scorecard
 from streamproc.core.campaigns.scorecard_fit import balanced, fit_weights
@@ -45,11 +46,11 @@ class Options:
 
     null: Which = "cautious"
     margin: float = MARGIN
-    carry: float = 0.15
+    carry: tuple[float, ...] = (0.15, 0.8)  # a quick memory and a long one
     start: float = -1.0  # what an account carries that was never seen
     outside: float = -2.0  # what a round outside any community counts
     cap: float = 3.0  # of every family, log10
-    penalty: float = 0.01
+    penalty: float = 0.005
     left_out: tuple[str, ...] = ("size", "fresh", "elicitation")  # get no weight: new kinds are found better without
     winsorised: float = 0.05  # part of the lawful values on either side that is drawn in for the null
     # Statistics held against lawful communities of every size.
@@ -70,7 +71,7 @@ class Fit:
 
     model: Model
     options: Options
-    thresholds: tuple[float, ...]
+    thresholds: tuple[tuple[float, ...], ...]
     campaign: tuple[float, float]
     member: tuple[float, float, float]
     seeds: tuple[int, ...]
@@ -84,7 +85,7 @@ class ScoredView:
     view: ViewRecord
     z: Floats  # (n, statistics)
     log10_lr: Floats  # (n,)
-    carried: Floats  # (n,)
+    carried: Floats  # (n, memories)
     eligible: Bools  # (n,) all but the threshold that a hit needs
 
     @property
@@ -118,8 +119,8 @@ def fit(recordings: Sequence[Recording], leave_out: str | None = None, options: 
         model = fit_model([one for one in used if one.seed not in held], options)
         unseen += [(one, score(one, model, options)) for one in used if one.seed in held]
     views = 1 + max(view.column for one in used for view in one.views)
-    highest = [max(peak(scored, column) for _, scored in unseen) for column in range(views)]
-    thresholds = tuple(round(float(top) + options.margin, DECIMALS) for top in highest)
+    highest = np.array([np.max([peak(scored, column) for _, scored in unseen], axis=0) for column in range(views)])
+    thresholds = tuple(map(tuple, np.round(highest + options.margin, DECIMALS).tolist()))
     model = fit_model(used, options)
     return Fit(
         model, options, thresholds,
@@ -188,7 +189,7 @@ def _standardise(view: ViewRecord, nulls: Sequence[LawfulNull]) -> Floats:
 def score(recording: Recording, model: Model, options: Options) -> list[ScoredView]:
     """The recording's views as the judge would score them, one after the other."""
     nulls = _nulls(recording, model.frozen, options)
-    carried = np.full((len(nulls), len(recording.kinds)), options.start)
+    carried = np.full((len(nulls), len(recording.kinds), len(options.carry)), options.start, np.float32)
     known = np.zeros((len(nulls), len(recording.kinds)), np.bool_)
     scored = []
     for view in recording.views:
@@ -201,8 +202,8 @@ def score(recording: Recording, model: Model, options: Options) -> list[ScoredVi
     return scored
 
 
-def _carry(view: ViewRecord, carried: Floats, known: Bools, log10_lr: Floats, options: Options) -> Floats:
-    """Move on in place what accounts carry; returns the mean of each community (n,).
+def _carry(view: ViewRecord, carried: Singles, known: Bools, log10_lr: Floats, options: Options) -> Floats:
+    """Move on in place what accounts carry; returns the mean of each community (n, memories).
 
     An account that the table had forgotten begins anew.
     """
@@ -212,27 +213,27 @@ def _carry(view: ViewRecord, carried: Floats, known: Bools, log10_lr: Floats, op
     known[:] = False
     known[here] = True
     inside = view.community >= 0
-    now = np.full(here.size, options.outside)
+    now = np.full(here.size, options.outside, np.float32)
     now[inside] = log10_lr[view.community[inside]]
-    carried[here] = options.carry * carried[here] + (1 - options.carry) * now
-    of, n = view.community[inside], view.sizes.size
-    total = np.bincount(of, weights=carried[here[inside]], minlength=n)
-    return np.round(total / np.maximum(np.bincount(of, minlength=n), 1), DECIMALS)
+    moved = carried[here]
+    carry_on(moved, now, np.array(options.carry, np.float32))
+    carried[here] = moved
+    return mean_carried(moved[inside], view.community[inside], view.sizes.size)
 
 
-def peak(scored: Iterable[ScoredView], column: int) -> float:
-    """The highest that a lawful community of view number `column` ever carried; -inf where there was none."""
-    tops = [float(np.max(one.carried[one.lawful], initial=-np.inf)) for one in scored if one.view.column == column]
-    return max(tops, default=-np.inf)
+def peak(scored: Iterable[ScoredView], column: int) -> Floats:
+    """The highest that a lawful community of view number `column` ever carried, by memory; -inf if there was none."""
+    tops = [one.carried[one.lawful].max(axis=0, initial=-np.inf) for one in scored if one.view.column == column]
+    return np.max(tops, axis=0)
 
 
-def confirmed_ms(scored: Iterable[ScoredView], thresholds: Sequence[float]) -> float:
+def confirmed_ms(scored: Iterable[ScoredView], thresholds: Sequence[Sequence[float]]) -> float:
     """When a campaign's communities had been hit in two rounds; infinite when they were not."""
     hits = sorted(
         {
             one.view.ts_ms
             for one in scored
-            if np.any(one.campaign & one.eligible & (one.carried > thresholds[one.view.column]))
+            if np.any(one.campaign & one.eligible & (one.carried > thresholds[one.view.column]).any(axis=1))
         }
     )
     return hits[1] if len(hits) > 1 else np.inf
@@ -283,15 +284,15 @@ def logistic(x: Floats, y: Bools) -> tuple[float, ...]:
 def _figures(
     recordings: Sequence[Recording],
     unseen: Sequence[tuple[Recording, list[ScoredView]]],
-    highest: Sequence[float],
-    thresholds: Sequence[float],
+    highest: Floats,
+    thresholds: Sequence[Sequence[float]],
 ) -> str:
     """One line: what the fit came from and how it does on streams that it has not seen."""
     lawful = sum(int(one.lawful.sum()) for _, scored in unseen for one in scored)
     pools = [(one, scored) for one, scored in unseen if one.requests_ms.size]
     found = [(one, confirmed_ms(scored, thresholds)) for one, scored in pools]
     leaked = [float(np.mean(one.requests_ms < at)) for one, at in found]
-    tops = ", ".join(f"{top:.2f}" for top in highest)
+    tops = ", ".join(f"{top:.2f}" for top in highest.ravel().tolist())
     return (
         f"{len(recordings)} streams; {lawful} lawful communities judged, highest {tops}; by seeds not fitted on "
         f"{sum(np.isfinite(at) for _, at in found)} of {len(pools)} campaigns confirmed, "
@@ -306,8 +307,8 @@ def policy_text(head: str, found: Fit, date: str) -> str:
         head,
         "[score]",
         f'null = "{options.null}" # running: learned online of all communities; frozen: what shipped; cautious: both',
-        f"thresholds = {list(found.thresholds)} # carried log10_lr that a community must exceed, one a view",
-        f"carry = {options.carry} # part of an account's evidence that comes from the rounds before",
+        f"carry = {list(options.carry)} # part of what an account carries that comes from the rounds before, by memory",
+        f"thresholds = {list(map(list, found.thresholds))} # carried log10_lr to exceed in one: by view, by memory",
         f"start = {options.start} # what an account carries at first",
         f"outside = {options.outside} # what a round outside any community counts",
         f"intercept = {card.intercept} # natural logits, as the weights",

@@ -232,7 +232,7 @@ def block_of(uses: Sequence[tuple[int, int]], *, start_ms: int = 0, end_ms: int 
 
 def table_of(rows: int, seed: int = 0) -> AccountTable:
     """An account table of so many rows, whose keys are in an order of their own."""
-    table = AccountTable(2, -1.0)
+    table = AccountTable(2, 1, -1.0)
     keys = np.random.default_rng(seed).choice(100 * rows, rows, replace=False).astype(np.uint64) + np.uint64(1)
     for key in keys.tolist():
         table.enter(np.array([key], np.uint64), {key: f"a{key}"})

@@ -22,7 +22,7 @@ class Table:
     """The tables that slots close into."""
 
     def __init__(self, new_values: int = 64) -> None:
-        self.accounts = AccountTable(2, -1.0)
+        self.accounts = AccountTable(2, 1, -1.0)
         self.components = Components(8, 32, 100_000)
         self.new_values = new_values
 
@@ -169,7 +169,7 @@ def test_uses_without_a_template_have_no_component_and_are_not_evicted() -> None
 
 
 def test_rows_are_given_in_order_of_key_and_used_again() -> None:
-    table = AccountTable(1, -1.0)
+    table = AccountTable(1, 1, -1.0)
     names = {key: f"a{key}" for key in range(100)}
     rows = table.enter(np.array([3, 5, 8], np.uint64), names)
     assert rows.tolist() == [0, 1, 2]
@@ -180,13 +180,13 @@ def test_rows_are_given_in_order_of_key_and_used_again() -> None:
     assert table.enter(np.array([4, 6], np.uint64), names).tolist() == [1, 3]
     assert list(table.ids)[:4] == ["a3", "a4", "a8", "a6"]
     assert table.facts("org")[1] == 0, "a new account has no facts of the old one"
-    assert table.scores[:4, 0].tolist() == [9.0, -1.0, 9.0, -1.0]
+    assert table.scores[:4, 0, 0].tolist() == [9.0, -1.0, 9.0, -1.0]
     assert (len(table), table.rows) == (4, 4)
 
 
 def test_the_account_table_is_the_same_after_its_journey() -> None:
     names = {1: "a", 2: "\u00e4" * 64, 3: "\U0001f600" * 64, 2**64 - 1: "z"}
-    table, again = AccountTable(2, -1.0), AccountTable(2, -1.0)
+    table, again = AccountTable(2, 1, -1.0), AccountTable(2, 1, -1.0)
     keys = np.array(sorted(names), np.uint64)
     table.enter(keys, names)
     table.drop(np.array([0], np.int32))

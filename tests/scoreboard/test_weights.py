@@ -70,7 +70,7 @@ def test_nothing_is_hit_while_recording() -> None:
 def test_thresholds_leave_the_margin_above_every_lawful_community(fitted: weights.Fit) -> None:
     tight = weights.Options(margin=0.0)
     assert fitted.options.margin - tight.margin == pytest.approx(weights.MARGIN)
-    assert all(np.isfinite(fitted.thresholds))
+    assert np.all(np.isfinite(fitted.thresholds))
     assert np.all(fitted.model.card.weights >= 0)
 
 
@@ -110,8 +110,8 @@ def test_the_logistic_fit_finds_the_slopes_that_made_the_data() -> None:
 
 
 def test_an_account_that_was_forgotten_begins_anew() -> None:
-    options = weights.Options(carry=0.5, start=0.0, outside=-2.0)
-    carried, known = np.zeros(2), np.zeros(2, np.bool_)
+    options = weights.Options(carry=(0.5,), start=0.0, outside=-2.0)
+    carried, known = np.zeros((2, 1), np.float32), np.zeros(2, np.bool_)
 
     def view(present: list[int], community: list[int]) -> recording.ViewRecord:
         rows = np.array(present, np.int32), np.array(community, np.int32)
@@ -120,7 +120,7 @@ def test_an_account_that_was_forgotten_begins_anew() -> None:
         )
 
     def mean(of: recording.ViewRecord) -> float:
-        return float(weights._carry(of, carried, known, np.array([2.0]), options)[0])
+        return float(weights._carry(of, carried, known, np.array([2.0]), options)[0, 0])
 
     assert mean(view([0, 1], [0, 0])) == pytest.approx(1.0)
     assert mean(view([0], [0])) == pytest.approx(1.5)  # account 1 is forgotten meanwhile

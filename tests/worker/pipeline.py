@@ -35,7 +35,7 @@ PARTITIONS = 4
 EAGER = {
     "round_slots": "6",
     "view_hours": "[24, 12]",
-    "thresholds": "[-0.5, -0.5]",
+    "thresholds": "[[-0.5, -0.5], [-0.5, -0.5]]",
     "min_families": "1",
     "max_new_per_day": "40",
 }

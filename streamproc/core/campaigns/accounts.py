@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamproc.core.arrays import Array, Bools, Floats, Ints, Keys, Rows, rank_within
+from streamproc.core.arrays import Array, Bools, Ints, Keys, Rows, Singles, rank_within
 from streamproc.core.campaigns.names import Names
 from streamproc.core.columns import Columns
 from streamproc.core.keys import KeyIndex
@@ -39,14 +39,14 @@ class AccountTable:
     """One row an account, by 64-bit key; rows are given in order of key as slots close, and used again.
 
     Facts are the latest known ones: a missing field never overwrites a known one.  `scores` holds the evidence
-    that an account carries from round to round, one column a view.
+    that an account carries from round to round, by view and by memory.
     """
 
-    def __init__(self, views: int, start_score: float) -> None:
+    def __init__(self, views: int, memories: int, start_score: float) -> None:
         self._index = KeyIndex()
         self._start_score = start_score
         kinds = {name: (dtype, ()) for name, (dtype, _) in _NEW.items()}
-        self.columns = Columns(kinds | {"scores": (np.float64, (views,))})
+        self.columns = Columns(kinds | {"scores": (np.float32, (views, memories))})
         self.ids = Names()
         self.free: Rows = np.empty(0, np.int32)  # rows to use again, ascending
 
@@ -78,9 +78,9 @@ class AccountTable:
         return self.columns["signup_ms"].view(np.int64)
 
     @property
-    def scores(self) -> Floats:
-        """The evidence that each account carries, shape (rows, views)."""
-        return self.columns["scores"].view(np.float64)
+    def scores(self) -> Singles:
+        """The evidence that each account carries, shape (rows, views, memories)."""
+        return self.columns["scores"].view(np.float32)
 
     def find(self, keys: Keys) -> Rows:
         """Rows of `keys` (n,), -1 for accounts not known."""

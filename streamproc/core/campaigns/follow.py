@@ -12,6 +12,7 @@ import numpy as np
 from streamproc.contract import TASK_CLASS_CODES
 from streamproc.core.campaigns.members import CoreTraffic
 from streamproc.core.campaigns.memory import Campaign, Hit, Watch
+from streamproc.core.campaigns.scorecard import DECIMALS
 from streamproc.core.uses import SERVED
 
 if TYPE_CHECKING:
@@ -113,15 +114,15 @@ def keep_watch(campaign: Campaign, core: Rows, exclusive: Floats, ts_ms: int, ta
 
 
 def _found(judged: Sequence[Judged], tables: Tables, policy: Policy) -> list[_Found]:
-    """This round's hits, the clearest first: communities above their view's threshold."""
+    """This round's hits, the clearest first: communities above a threshold of their view, in either memory."""
     found = []
-    for column, (one, threshold) in enumerate(zip(judged, policy.score.thresholds, strict=True)):
-        for community in np.flatnonzero(one.eligible & (one.carried > threshold)).tolist():
+    for column, (one, thresholds) in enumerate(zip(judged, policy.score.thresholds, strict=True)):
+        above = np.round((one.carried - np.array(thresholds)).max(axis=1), DECIMALS)
+        for community in np.flatnonzero(one.eligible & (above > 0)).tolist():
             cores = one.cores
             members = np.sort(tables.accounts.key[cores.member_row[cores.member_community == community]])
             core = cores.core_component[cores.core_community == community].astype(np.int32)
-            margin = round(float(one.carried[community]) - threshold, 4)
-            found.append(_Found(one, column, community, margin, members, core))
+            found.append(_Found(one, column, community, float(above[community]), members, core))
     return sorted(found, key=lambda f: (-f.margin, int(f.members[0])))
 
 

@@ -15,7 +15,7 @@ from streamproc.core.campaigns.statistics.sums import distinct
 
 if TYPE_CHECKING:
     from streamproc.contract.decisions import Family, Reason
-    from streamproc.core.arrays import Bools, Floats, Ints, Rows
+    from streamproc.core.arrays import Bools, Floats, Ints, Rows, Singles
     from streamproc.core.campaigns.cores import Cores
     from streamproc.core.campaigns.scorecard import Scores
     from streamproc.core.campaigns.view import View
@@ -32,9 +32,22 @@ class Judged:
     measures: Measures
     z: Floats  # (n, statistics) against the lawful null, NaN where blind
     scores: Scores
-    carried: Floats  # (n,) mean of what the community's accounts carry
+    carried: Floats  # (n, memories) mean of what the community's accounts carry
     eligible: Bools  # (n,) of enough organisations, with evidence of enough families
     organisations: Ints  # (n,) a missing one counts as its own
+
+
+def carry_on(carried: Singles, now: Singles, share: Singles) -> None:
+    """Move `carried` (rows, memories) on in place: a part `share` (memories,) stays, the rest is `now` (rows,)."""
+    carried *= share
+    carried += (1 - share) * now[:, None]
+
+
+def mean_carried(carried: Singles, community: Rows, n: int) -> Floats:
+    """Mean of `carried` (rows, memories) by community, shape (n, memories), rounded."""
+    sizes = np.maximum(np.bincount(community, minlength=n), 1)
+    totals = [np.bincount(community, weights=memory, minlength=n) for memory in carried.T]
+    return np.round(np.stack(totals, axis=1) / sizes[:, None], DECIMALS)
 
 
 class Judge:
@@ -45,30 +58,27 @@ class Judge:
         self._score = score
         self._confirm = policy.confirm
         self._probability = policy.probability
+        self._share = np.array(score.carry, np.float32)
         self._card = Scorecard.from_tables(score.weights, score.intercept, score.caps)
         frozen = FrozenNull.from_dict(policy.null)
         self.nulls = [LawfulNull(frozen, score.null) for _ in policy.time.view_hours]
 
-    def judge(self, view: View, community: Rows, cores: Cores, carried: Floats, column: int) -> Judged:
-        """Judge the communities of view number `column`; `carried` (rows,) is moved on in place.
+    def judge(self, view: View, community: Rows, cores: Cores, carried: Singles, column: int) -> Judged:
+        """Judge the communities of view number `column`; `carried` (rows, memories) is moved on in place.
 
         A part (`score.carry`) of what an account carries comes from the rounds before: what lasts counts for more
-        than what flares.
+        than what flares.  A long memory finds what is never striking and never over.
         """
         measures = measure(cores)
         null = self.nulls[column]
         z = null.standardise(measures.values, measures.sizes)
         null.learn(measures.values, measures.sizes)
         scores = self._card.score(z)
-        share = self._score.carry
-        now = np.full(carried.size, self._score.outside)
+        now = np.full(len(carried), self._score.outside, np.float32)
         inside = community >= 0
         now[inside] = scores.log10_lr[community[inside]]
-        carried *= share
-        carried += (1 - share) * now
-        sizes = np.bincount(community[inside], minlength=cores.n)
-        mean = np.bincount(community[inside], weights=carried[inside], minlength=cores.n) / np.maximum(sizes, 1)
-        mean = np.round(mean, DECIMALS)
+        carry_on(carried, now, self._share)
+        mean = mean_carried(carried[inside], community[inside], cores.n)
         organisations = distinct(cores, cores.member_org)
         eligible = self._families(scores) & (organisations >= self._confirm.min_organisations)
         return Judged(view, community, cores, measures, z, scores, mean, eligible, organisations)

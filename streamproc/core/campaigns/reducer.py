@@ -75,7 +75,7 @@ class Campaigns:
         self.blocks: list[Block] = []  # closed rounds' worth each, then the closed slots of the running one
         self.running: list[Block] = []
         self.tables = rounds.Tables(
-            AccountTable(len(time.view_hours), policy.score.start),
+            AccountTable(len(time.view_hours), len(policy.score.carry), policy.score.start),
             Components(policy.components.radius, policy.components.kept_values, policy.components.capacity),
             Memory(),
             Judge(policy),

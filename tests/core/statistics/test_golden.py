@@ -81,6 +81,25 @@ def cover(pool: Any, _: Any) -> float:
     return float(np.average(used, weights=weight))
 
 
+def core_share(pool: Any, _: Any) -> float:
+    shares = [len(m.uses) / m.all for m in pool.members]
+    return -math.log(1 - sum(shares) / len(shares) + 0.15)
+
+
+def devoted_share(pool: Any, _: Any) -> float:
+    return -math.log(1 - sum(len(m.uses) / m.all >= 0.7 for m in pool.members) / len(pool.members) + 0.15)
+
+
+def sittings(pool: Any, _: Any) -> float:
+    sitting = [use.sitting for member in pool.members for use in member.uses if use.turns >= 0]
+    return -math.log(1 - sum(sitting) / len(sitting) + 0.15)
+
+
+def earlier_turns(pool: Any, _: Any) -> float:
+    turns = [use.turns > 0 for member in pool.members for use in member.uses if use.turns >= 0]
+    return math.log(sum(turns) / len(turns) + 0.15)
+
+
 def client_variety(pool: Any, _: Any) -> float:
     held: dict[int, float] = defaultdict(float)
     for m in pool.members:
@@ -95,7 +114,13 @@ def organisations(pool: Any, _: Any) -> float:
     return math.log(len(known) + sum(m.org == 0 for m in pool.members))
 
 
-BRUTE = {f.__name__: f for f in (births, hours, day_evenness, dispersion, tokens, cover, client_variety, organisations)}
+BRUTE = {
+    f.__name__: f
+    for f in (
+        births, hours, day_evenness, dispersion, tokens, cover, core_share, devoted_share, sittings, earlier_turns,
+        client_variety, organisations,
+    )
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BRUTE)
@@ -130,3 +155,5 @@ def test_a_reading_equals_the_sentence_of_its_scale() -> None:
     assert shown["hours"](math.log(1.2 + 0.05)) == "1.2 times"
     assert shown["client_variety"](math.log(3.4)) == "3.4"
     assert shown["tokens"](-2.04) == "-2.0"
+    assert shown["earlier_turns"](math.log(0.42 + 0.15)) == "42 %"
+    assert shown["core_share"](-math.log(1 - 0.42 + 0.15)) == "42 %"

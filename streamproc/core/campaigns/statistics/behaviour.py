@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamproc.core.campaigns.statistics import sums
-from streamproc.core.campaigns.statistics.statistic import LAWFUL, SMOOTHING, Statistic, percent, signed, times_of_log
+from streamproc.core.campaigns.statistics.statistic import (
+    LAWFUL,
+    SHARE_SMOOTHING,
+    SMOOTHING,
+    Statistic,
+    percent_of_rest_log,
+    signed,
+    times_of_log,
+)
 
 if TYPE_CHECKING:
     from streamproc.core.arrays import Bools, Floats, Ints, Numbers
@@ -39,13 +47,17 @@ def dispersion(cores: Cores) -> Floats:
 
 
 def core_share(cores: Cores) -> Floats:
-    """Mean share of a member's requests that lie in the core: hired names do little else."""
-    return sums.ratio(sums.of_members(cores, sums.core_share(cores)), sums.sizes(cores))
+    """How small a share of a member's requests lies outside the core, on the mean: hired names do little else.
+
+    Less the smoothed logarithm: what tells a pool from a class is the last tenth.
+    """
+    return -sums.log(1 - sums.ratio(sums.of_members(cores, sums.core_share(cores)), sums.sizes(cores)), SHARE_SMOOTHING)
 
 
 def devoted_share(cores: Cores) -> Floats:
-    """Share of the members most of whose requests (`sums.DEVOTED`) lie in the core."""
-    return sums.ratio(sums.of_members(cores, sums.core_share(cores) >= sums.DEVOTED), sums.sizes(cores))
+    """How small a share of the members does much else than the core (`sums.DEVOTED`): less its smoothed logarithm."""
+    devoted = sums.of_members(cores, sums.core_share(cores) >= sums.DEVOTED)
+    return -sums.log(1 - sums.ratio(devoted, sums.sizes(cores)), SHARE_SMOOTHING)
 
 
 def tokens(cores: Cores) -> Floats:
@@ -105,7 +117,7 @@ def _shrunken_correlation(cores: Cores, counted: Bools, values: Floats) -> Float
 
 BEHAVIOUR = (
     Statistic(
-        "core_share", "behaviour", 1, (), core_share, percent,
+        "core_share", "behaviour", 1, (), core_share, percent_of_rest_log,
         "Of the accounts' requests {observed} are for what they have in common" + LAWFUL,
     ),
     Statistic(
@@ -113,7 +125,7 @@ BEHAVIOUR = (
         "The accounts' volumes differ {observed} as much as one common rate would make them" + LAWFUL,
     ),
     Statistic(
-        "devoted_share", "behaviour", 1, (), devoted_share, percent,
+        "devoted_share", "behaviour", 1, (), devoted_share, percent_of_rest_log,
         "Of the accounts {observed} do little else than what they have in common" + LAWFUL,
     ),
     Statistic(

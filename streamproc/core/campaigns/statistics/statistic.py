@@ -13,6 +13,7 @@ from streamproc.core.campaigns.cores import Cores
 
 LAWFUL = "; lawful groups of this size: {expected}."  # how every sentence ends
 SMOOTHING = 0.05  # added to ratios before their logarithm, so that a perfect zero stays finite
+SHARE_SMOOTHING = 0.15  # the same for shares: .9 and 1.0 are told apart, none and one in a thousand are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,16 @@ class Statistic:
 def percent(value: float) -> str:
     """A share between 0 and 1: `0.42` is `42 %`."""
     return f"{min(max(value, 0.0), 1.0):.0%}".replace("%", " %")
+
+
+def percent_of_log(value: float) -> str:
+    """A smoothed logarithm of a share as the share: `ln(.42 + .15)` is `42 %`."""
+    return percent(math.exp(value) - SHARE_SMOOTHING)
+
+
+def percent_of_rest_log(value: float) -> str:
+    """Less the smoothed logarithm of what a share leaves, as the share: `-ln(.58 + .15)` is `42 %`."""
+    return percent(1 + SHARE_SMOOTHING - math.exp(-value))
 
 
 def count_of_log(value: float) -> str:

@@ -6,27 +6,30 @@ A rule is a word that must occur (cheap to look for) and a pattern that then dec
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import TypeAlias
 
 from streamproc.fingerprint.neutral import Chat
 from streamproc.fingerprint.patterns import AGENT, ELICITS, TASKS
 
-SYSTEM_CHARS, HEAD_CHARS, TAIL_CHARS = 1000, 1600, 800  # what is looked at
+SYSTEM_CHARS, HEAD_CHARS, TAIL_CHARS = 800, 1000, 600  # what is looked at
 LEAST_SCORE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A pattern, tried where `mark` occurs; what it says, and with which weight."""
-
-    mark: str
-    pattern: re.Pattern[str]
-    says: str
-    weight: int = 1
+# By the word that must occur: what the pattern says, with its weight, and the pattern.
+Rules: TypeAlias = dict[str, list[tuple[str, int, re.Pattern[str]]]]
 
 
-_ELICITS = [Rule(mark, re.compile(pattern), says) for says, mark, pattern in ELICITS]
-_TASKS = [Rule(mark, re.compile(pattern), says, weight) for says, weight, mark, pattern in TASKS]
+def _by_mark(rows: Iterable[tuple[str, int, str, str]]) -> Rules:
+    rules: Rules = {}
+    for says, weight, mark, pattern in rows:
+        rules.setdefault(mark, []).append((says, weight, re.compile(pattern)))
+    return rules
+
+
+_ELICITS = _by_mark((says, 1, mark, pattern) for says, mark, pattern in ELICITS)
+_ORDER = list(dict.fromkeys(says for says, _, _ in ELICITS))
+_TASKS = _by_mark(TASKS)
 _AGENT = re.compile(AGENT)
 
 
@@ -39,9 +42,8 @@ def looked_at(chat: Chat, user: str) -> tuple[str, str]:
 
 def elicits(system: str, user: str) -> list[str]:
     """The patterns of eliciting that are there, in the contract's order; takes what `looked_at` returns."""
-    text = f"{system} {user}"
-    seen = {rule.says for rule in _ELICITS if rule.mark in text and rule.pattern.search(text)}
-    return [says for says in dict.fromkeys(rule.says for rule in _ELICITS) if says in seen]
+    seen = _scores(_ELICITS, f"{system} {user}")
+    return [says for says in _ORDER if says in seen]
 
 
 def task_class(chat: Chat, system: str, user: str, patterns: list[str]) -> str:
@@ -53,11 +55,19 @@ def task_class(chat: Chat, system: str, user: str, patterns: list[str]) -> str:
     if chat.tools:
         calls = sum(bool(turn.calls) for turn in chat.turns)
         return "agentic" if calls > 1 or _AGENT.search(system) else "tool_use"
-    scores: dict[str, int] = {}
-    for rule in _TASKS:
-        if rule.mark in user and rule.pattern.search(user):
-            scores[rule.says] = scores.get(rule.says, 0) + rule.weight
+    scores = _scores(_TASKS, user)
     best = max(scores, key=scores.__getitem__, default="")
     if best and scores[best] >= LEAST_SCORE:
         return best
     return "chat" if user else "other"
+
+
+def _scores(rules: Rules, text: str) -> dict[str, int]:
+    """The sum of the weights of the patterns that are found, for each thing said."""
+    scores: dict[str, int] = {}
+    for mark in rules:
+        if mark in text:
+            for says, weight, pattern in rules[mark]:
+                if pattern.search(text):
+                    scores[says] = scores.get(says, 0) + weight
+    return scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-LOOKED_AT_CHARS = 600
+LOOKED_AT_CHARS = 300
 LEAST_WORDS = 6
 LEAST_STOPS = 3
 LEAD = 1.5  # by so much the best must lead the second
@@ -47,7 +47,7 @@ def language(text: str) -> str:
     words = text.lower().split()
     if len(words) < LEAST_WORDS:
         return ""
-    stops = Counter(name for word in words for name in _OF_STOP.get(word, ()))
+    stops = Counter(name for word in filter(_OF_STOP.__contains__, words) for name in _OF_STOP[word])
     best = stops.most_common(2)
     if not best or best[0][1] < LEAST_STOPS or (len(best) > 1 and best[0][1] < LEAD * best[1][1]):
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hmac import HMAC
@@ -22,7 +23,7 @@ from streamproc.fingerprint.stream import Response
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 IDENTITIES = ("account", "org", "key", "payer", "device", "session", "ip", "email_domain")
 SESSION_HEADERS = ("x-claude-code-session-id", "session_id", "x-session-id")
-MOST_MODEL_CHARS = 64
+_MODEL = re.compile(r"[\w./:@-]{1,64}")  # anything else is no model's name, and may be text
 MOST_WHOLE = 2**53 - 1
 
 
@@ -139,7 +140,7 @@ class Fingerprinter:
         event["n_assistant"] = sum(turn.role == "assistant" for turn in chat.turns)
         event["n_tools"] = len(chat.tools)
         for name, value in (
-            ("model", chat.model[:MOST_MODEL_CHARS]),
+            ("model", chat.model if _MODEL.fullmatch(chat.model) else ""),
             ("stream", chat.stream),
             ("temperature", chat.temperature),
             ("max_tokens", chat.max_tokens),

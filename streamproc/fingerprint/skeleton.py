@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
-HEAD_CHARS, TAIL_CHARS = 2400, 1200  # of each text; the middle of a longer one is no skeleton
+HEAD_CHARS, TAIL_CHARS = 1600, 800  # of each text; the middle of a longer one is no skeleton
 LONG_PARAGRAPH_CHARS = 600  # in a user's turn, longer ones are payload
 LEAST_QUOTED_CHARS = 40  # a quotation below is a word of the instruction, not a task
-SYSTEM_WORDS, USER_WORDS = 96, 160  # together at most `simhash.MOST_WORDS`
+SYSTEM_WORDS, USER_WORDS = 64, 96  # together at most `simhash.MOST_WORDS`
 VOLATILE_CHARS = 12_000  # at each end of a system prompt, where clients write date, directory and the like
 
 _REMINDER = re.compile(r"<system-reminder>.*?(?:</system-reminder>|\Z)", re.DOTALL)

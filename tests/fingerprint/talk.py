@@ -1,3 +1,4 @@
+# ruff: noqa: FBT001 - one signature for all dialects
 """Made-up conversations in every dialect: how a client writes them, and how the server answers."""
 
 from __future__ import annotations
@@ -115,4 +116,8 @@ DIALECTS = {
 
 def sse(events: list[Json]) -> bytes:
     """The events as a stream, with what else a server writes between them."""
-    return b": ping\n\n" + b"".join(b"data: " + orjson.dumps(event) + b"\r\n\r\n" for event in events) + b"data: [DONE]\n\n"
+    return (
+        b": ping\n\n"
+        + b"".join(b"data: " + orjson.dumps(event) + b"\r\n\r\n" for event in events)
+        + b"data: [DONE]\n\n"
+    )

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamproc.fingerprint import Fingerprinter, Peppers
-
-sys.path.insert(0, str(Path(__file__).parent))
-from talk import DIALECTS, Json, Said, sse
+from tests.fingerprint.talk import DIALECTS, Json, Said, sse
 
 PRINTER = Fingerprinter(Peppers(identity=b"stays" * 8, content=b"rotates" * 8))
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip)
@@ -77,11 +72,11 @@ def test_state_that_the_server_keeps_is_chained_by_the_response_id() -> None:
 def test_tool_calls_and_their_results_are_part_of_the_chain() -> None:
     ask = {"messages": [{"role": "user", "content": "weather?"}]}
     call = {"type": "tool_use", "id": "t1", "name": "get", "input": {"city": "Ulm", "days": 2}}
-    said = [
-        {"type": "content_block_start", "index": 0, "content_block": {**call, "input": {}}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"days":'}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ' 2, "city":"Ulm"}'}},
-    ]  # fmt: skip
+    pieces = ['{"days":', ' 2, "city":"Ulm"}']
+    said = [{"type": "content_block_start", "index": 0, "content_block": {**call, "input": {}}}] + [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": piece}}
+        for piece in pieces
+    ]
     first = PRINTER.finish(PRINTER.request("/v1/messages", (), ask), sse(said), id="1", ts_ms=1, account="a")
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "rain"}]}
     again = {"messages": [*ask["messages"], {"role": "assistant", "content": [call]}, result]}

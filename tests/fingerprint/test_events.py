@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ import streamproc.contract.schemas
 from streamproc.fingerprint import Fingerprinter, Peppers
 from streamproc.fingerprint.client import client
 from streamproc.fingerprint.language import language
-
-sys.path.insert(0, str(Path(__file__).parent))
-from talk import DIALECTS
+from tests.fingerprint.talk import DIALECTS
 
 SCHEMA = Path(streamproc.contract.schemas.__file__).with_name("request-event.schema.json")
 VALID = jsonschema.Draft202012Validator(orjson.loads(SCHEMA.read_bytes()))
@@ -28,10 +25,35 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-MEMBERS = (
-    "messages role content text type parts input contents system tools function name parameters choices message delta"
-    " tool_calls usage prompt_tokens output candidates temperature max_tokens metadata generationConfig id index"
-).split()
+MEMBERS = [
+    "messages",
+    "role",
+    "content",
+    "text",
+    "type",
+    "parts",
+    "input",
+    "contents",
+    "system",
+    "tools",
+    "function",
+    "name",
+    "parameters",
+    "choices",
+    "message",
+    "delta",
+    "tool_calls",
+    "usage",
+    "prompt_tokens",
+    "output",
+    "candidates",
+    "temperature",
+    "max_tokens",
+    "metadata",
+    "generationConfig",
+    "id",
+    "index",
+]
 NEAR = st.recursive(
     JSON | st.sampled_from(["user", "assistant", "system", "tool_use", "text", "message"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=6),
@@ -75,7 +97,11 @@ def test_neither_does_what_is_no_json(path: str, body: bytes, reply: bytes) -> N
 
 
 def test_identities_stay_and_networks_are_coarse() -> None:
-    assert PRINTER.identity("ip", "192.0.2.7") == PRINTER.identity("ip", "192.0.2.200") == PRINTER.identity("ip", "::ffff:192.0.2.9")
+    assert (
+        PRINTER.identity("ip", "192.0.2.7")
+        == PRINTER.identity("ip", "192.0.2.200")
+        == PRINTER.identity("ip", "::ffff:192.0.2.9")
+    )
     assert PRINTER.identity("ip", "192.0.3.7") != PRINTER.identity("ip", "192.0.2.7")
     assert PRINTER.identity("ip", "2001:db8:1:2::1") == PRINTER.identity("ip", "2001:db8:1:ffff::9")
     assert PRINTER.identity("email_domain", "a@B.org") == PRINTER.identity("email_domain", "b.ORG")

@@ -39,7 +39,9 @@ NONCES = st.one_of(
     st.binary(min_size=8, max_size=40).map(bytes.hex).map(lambda digits: f"0{digits}"),
 )
 DATES = st.one_of(st.dates().map(str), st.datetimes().map(lambda at: at.isoformat()), st.times().map(str))
-PATHS = st.lists(st.text("abcdef_", min_size=1, max_size=8), min_size=1, max_size=4).map(lambda names: f"/{'/'.join(names)}")
+PATHS = st.lists(st.text("abcdef_", min_size=1, max_size=8), min_size=1, max_size=4).map(
+    lambda names: f"/{'/'.join(names)}"
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -67,12 +69,18 @@ def test_what_clients_write_into_a_prompt_does_not_change_it() -> None:
 
 def test_a_system_prompt_is_the_same_on_another_day_and_in_another_directory() -> None:
     system = SYSTEM + " Working directory: {} Today's date: {}"
-    one, two = event(PLAIN, system.format("/srv/a/b", "2026-11-25")), event(PLAIN, system.format("/opt/x", "2026-01-02"))
+    one, two = (
+        event(PLAIN, system.format("/srv/a/b", "2026-11-25")),
+        event(PLAIN, system.format("/opt/x", "2026-01-02")),
+    )
     assert one["system_fp"] == two["system_fp"]
 
 
 def test_the_order_of_keys_changes_nothing() -> None:
-    tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "number"}}}}
+    tool = {
+        "name": "f",
+        "parameters": {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "number"}}},
+    }
     body = {"messages": [{"role": "user", "content": PLAIN}], "temperature": 1, "top_p": 0.5, "seed": 3}
     body["tools"] = [{"type": "function", "function": tool}, {"type": "function", "function": {"name": "g"}}]
 
@@ -95,7 +103,10 @@ def test_the_payload_is_no_part_of_it_and_is_the_task() -> None:
     one, two = event(wrapped(task)), event(wrapped("Some trains leave some towns at some time. When do they meet?"))
     assert one["template_fp"] == two["template_fp"]
     assert one["task_fp"] != two["task_fp"]
-    assert event(f"Read what is in the tags and answer briefly.\n<problem>\n{task}\n</problem>")["task_fp"] == one["task_fp"]
+    assert (
+        event(f"Read what is in the tags and answer briefly.\n<problem>\n{task}\n</problem>")["task_fp"]
+        == one["task_fp"]
+    )
 
 
 def test_another_pepper_is_unlinkable() -> None:
@@ -146,4 +157,3 @@ def test_it_imports_alone_and_fast() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-

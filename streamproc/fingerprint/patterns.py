@@ -36,7 +36,9 @@ ELICITS = (
     ("rewrite", "diverse", r"(?:\d+|a set of|set of|more) (?:\w+ )?diverse(?: \w+){0,3} (?:instruction|prompt|question|problem|task)s?"),
     ("self_description", "system prompt", r"(?:your|above|hidden|initial|entire|full|exact) (?:\w+ )?system prompt"),
     ("self_description", "instructions", r"(?:repeat|print|reveal|output|show)(?: \w+){0,4} (?:your|above|initial|previous)(?: \w+){0,2} instructions"),
-    ("self_description", "you", r"(?:what|which) (?:language |ai |exact )*(?:model|version|llm) (?:are|is) you|which company (?:made|trained|created|built) you|who (?:trained|created|built|made) you\b|(?:your|describe your) (?:own )?(?:training data|knowledge cut-?off|architecture|parameters count|constitution|values and|training process)|describe yourself as (?:a|an) (?:ai|language)|how were you (?:trained|built|made)"),
+    ("self_description", "you", r"wh(?:at|ich) (?:language |ai |exact )*(?:model|version|llm) (?:are|is) you|which company (?:made|trained|created|built) you|who (?:trained|created|built|made) you\b|how were you (?:trained|built|made)"),
+    ("self_description", "your", r"your (?:own )?(?:training data|knowledge cut-?off|architecture|parameter count|constitution|values and|training process)"),
+    ("self_description", "describe yourself", r"describe yourself as an? (?:ai|language)"),
 )  # fmt: skip
 
 # Class, weight, a word that must occur, the pattern. A class needs a sum of weights of 2.
@@ -60,7 +62,7 @@ TASKS = (
     ("reasoning", 2, "how many", r"\bhow many\b"),
     ("reasoning", 1, "how much", r"\bhow much\b"),
     ("reasoning", 1, "how ", r"\bhow (?:long|far|old|tall|fast|big|big|heavy|large|often)\b"),
-    ("reasoning", 1, " ", r"(?:\b\d[\d.,]*\b|%|\$\d).{0,120}?(?:\b\d|\b(?:twice|half|third|times|double|dozen)\b)"),
+    ("reasoning", 1, " ", r"\d[\d.,]*[^\d.,].{0,120}?(?:\d|\b(?:twice|half|third|times|double|dozen)\b)"),
     ("reasoning", 1, "what", r"what (?:is|was|are|percentage|fraction|will|would|number|total)\b"),
     ("reasoning", 2, "prove", r"\bprove (?:that|the)\b"),
     ("reasoning", 2, "solve", r"\bsolve (?:the|this|for|following|each)"),

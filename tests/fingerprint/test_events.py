@@ -70,7 +70,8 @@ def finish(path: str, body: Any, reply: Any) -> dict[str, Any]:
 def test_an_exchange_gives_a_valid_event_with_every_fingerprint(dialect: str) -> None:
     spoken = DIALECTS[dialect]
     said = [("user", "Say hello to the world."), ("assistant", "Hello world."), ("user", "Thank you very much.")]
-    event = finish(spoken.path, spoken.ask("Be kind.", said, False), orjson.dumps(spoken.whole("You are welcome.")))
+    asked = spoken.ask("Be kind.", said, False)  # noqa: FBT003 - text as a string, not in parts
+    event = finish(spoken.path, asked, orjson.dumps(spoken.whole("You are welcome.")))
     VALID.validate(event)
     wanted = {"template_fp", "system_fp", "task_fp", "request_fp", "prefix_fp", "response_fp", "n_messages", "refused"}
     assert wanted <= set(event)
@@ -115,7 +116,7 @@ def test_identities_stay_and_networks_are_coarse() -> None:
     ("identity", "content", "epoch"), [(b"short", b"c" * 16, 0), (b"i" * 16, b"i" * 16, 0), (b"i" * 16, b"c" * 16, -1)]
 )
 def test_bad_peppers_are_refused(identity: bytes, content: bytes, epoch: int) -> None:
-    with pytest.raises(ValueError, match="pepper|epoch"):
+    with pytest.raises(ValueError, match=r"pepper|epoch"):
         Peppers(identity, content, epoch)
 
 

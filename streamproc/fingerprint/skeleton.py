@@ -7,14 +7,16 @@ are applied to: fenced code, tagged or labelled text, quotations, long paragraph
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 HEAD_CHARS, TAIL_CHARS = 1600, 800  # of each text; the middle of a longer one is no skeleton
 LONG_PARAGRAPH_CHARS = 600  # in a user's turn, longer ones are payload
+MOST_TAGS = 16  # looked for at each end: each may cost a walk through the text
 LEAST_QUOTED_CHARS = 40  # a quotation below is a word of the instruction, not a task
 SYSTEM_WORDS, USER_WORDS = 64, 96  # together at most `simhash.MOST_WORDS`
 VOLATILE_CHARS = 12_000  # at each end of a system prompt, where clients write date, directory and the like
 
-_REMINDER = re.compile(r"<system-reminder>.*?(?:</system-reminder>|\Z)", re.DOTALL)
+_OPENED, _CLOSED = "<system-reminder>", "</system-reminder>"
 _BILLING = re.compile(r"^x-anthropic-billing-header:[^\n]*\n?", re.MULTILINE | re.IGNORECASE)
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _VOLATILE = re.compile(
@@ -41,11 +43,21 @@ _PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 
 def without_client_notes(text: str) -> str:
     """The text without what well-known clients put in it: reminders and per-conversation billing lines."""
-    if "<system-reminder>" in text:
-        text = _REMINDER.sub("", text)
+    if _OPENED in text:
+        text = _without_reminders(text)
     if "x-anthropic-billing-header" in text.lower():
         text = _BILLING.sub("", text)
     return text
+
+
+def _without_reminders(text: str) -> str:
+    """One that is not closed stays: else everything could hide behind it."""
+    kept = []
+    at = 0
+    while (opened := text.find(_OPENED, at)) >= 0 and (closed := text.find(_CLOSED, opened)) >= 0:
+        kept.append(text[at:opened])
+        at = closed + len(_CLOSED)
+    return "".join([*kept, text[at:]])
 
 
 def lasting(system: str) -> str:
@@ -101,7 +113,7 @@ def _without_tagged(text: str, payloads: list[str]) -> str:
     at = 0
     near_end = max(len(text) - TAIL_CHARS, HEAD_CHARS)
     for start, end in ((0, HEAD_CHARS), (near_end, len(text))):
-        for found in _TAG.finditer(text, start, end):
+        for found in islice(_TAG.finditer(text, start, end), MOST_TAGS):
             if found.start() < at:
                 continue
             close = text.find(f"</{found[1]}>", found.end())

@@ -67,6 +67,12 @@ def test_what_clients_write_into_a_prompt_does_not_change_it() -> None:
         assert with_notes[name] == without[name]
 
 
+def test_nothing_hides_behind_a_reminder_that_is_not_closed() -> None:
+    one, two = event(f"<system-reminder>{PLAIN}"), event("<system-reminder>something else altogether")
+    assert one["request_fp"] != two["request_fp"]
+    assert distance(one["template_fp"], two["template_fp"]) > 0
+
+
 def test_a_system_prompt_is_the_same_on_another_day_and_in_another_directory() -> None:
     system = SYSTEM + " Working directory: {} Today's date: {}"
     one, two = (

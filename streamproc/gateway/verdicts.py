@@ -1,0 +1,207 @@
+"""The table of what is in force for whom. Pure: events and the time are handed in.
+
+One entry a subject, that of the largest `seq`, whatever the order in which events come. Releases and lapsed decisions
+stay as entries, so that an older event that comes again changes nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from streamproc.contract.errors import EventError
+from streamproc.gateway.decoding import Held, Refusal, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from streamproc.contract.decisions import Mode
+
+__all__ = ["OUTCOMES", "RUNGS", "Change", "Subjects", "Verdict", "Verdicts"]
+
+RUNGS: Final = ("observe", "verify", "throttle", "restrict", "suspend")
+MODES: Final[tuple[Mode, ...]] = ("enforce", "shadow")
+KINDS: Final = ("account", "key", "payer", "org")
+OUTCOMES: Final = ("taken", "repeated", "older", "deleted", "evicted")
+
+_EVICTED_SHARE: Final = 64  # a full table gives up this part of itself at once: choosing walks through all of it
+_HEAP_SPARE: Final = 1024
+
+Verdict = Held  # a decision, once it applies to a request
+
+
+class Subjects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who asks: the subjects of one request as far as they are known."""
+
+    account: str | None = None
+    key: str | None = None
+    payer: str | None = None
+    org: str | None = None
+
+    def keys(self) -> Iterator[str]:
+        """Yield the known ones as the keys of messages, e.g. `account:a1`."""
+        for kind in KINDS:
+            name = getattr(self, kind)
+            if name is not None:
+                yield f"{kind}:{name}"
+
+
+class Change(NamedTuple):
+    """A decision that begins to apply, or one that applies no longer; a renewal is both."""
+
+    new: Held | None
+    deleted: Held | None
+
+
+class Verdicts:
+    """What is in force, for at most `most_subjects` subjects.
+
+    A table that is full gives up lapsed and released subjects first, then the mildest that end the soonest.
+    `on_change` hears of every change in mode enforce. `counts` has events by outcome (`OUTCOMES`), and the ignored ones
+    as `bad:<reason>`.
+    """
+
+    def __init__(
+        self, most_subjects: int, ahead_ms: int, on_change: Callable[[Change], None] = lambda _change: None
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._most = most_subjects
+        self._ahead_ms = ahead_ms
+        self._on_change = on_change
+        self._newest: dict[str, Held] = {}
+        self._standing: dict[Mode, dict[str, Held]] = {mode: {} for mode in MODES}
+        self._sizes: Counter[tuple[str, Mode]] = Counter()
+        self._ends: list[tuple[int, str]] = []  # a heap: when an entry of `_standing` may lapse
+
+    def take(self, value: bytes | None, now_ms: int, key: bytes | None = None) -> None:
+        """Enter one message of the topic; what is no enforcement event is counted and ignored.
+
+        A message without a value is Kafka's deletion of its key: the table forgets the subject, as it would not know
+        it after a restart.
+        """
+        if value is None:
+            self._delete(key)
+            return
+        try:
+            held = decode(value, key, now_ms, self._ahead_ms)
+        except EventError as error:
+            self.counts[f"bad:{error.reason}"] += 1
+            return
+        known = self._newest.get(held.key)
+        if known is None or _newer(held, known):
+            self._put(held, now_ms)
+            self.counts["taken"] += 1
+        else:
+            self.counts["repeated" if held == known else "older"] += 1
+
+    def verdict(self, subjects: Subjects, now_ms: int, mode: Mode = "enforce") -> Verdict | None:
+        """Return the strictest decision that applies to any of the subjects, None if none does.
+
+        In mode shadow: the one that would apply.
+        """
+        standing = self._standing[mode]
+        found = [held for key in subjects.keys() if (held := standing.get(key)) and _runs(held, now_ms)]  # noqa: SIM118
+        return max(found, key=_strictness, default=None)
+
+    def lapse(self, now_ms: int) -> None:
+        """Let go of what has ended by `now_ms`. Verdicts never depend on it: it is for who hears of changes."""
+        while self._ends and self._ends[0][0] <= now_ms:
+            _, key = heapq.heappop(self._ends)
+            held = self._newest.get(key)
+            if held is not None and not _runs(held, now_ms):
+                self._stand(key, None)
+
+    def in_force(self, now_ms: int) -> Iterator[Held]:
+        """Yield what applies at `now_ms`, in no particular order."""
+        return (held for held in list(self._standing["enforce"].values()) if _runs(held, now_ms))
+
+    def sizes(self) -> dict[tuple[str, Mode], int]:
+        """Return how many subjects stand on each rung in each mode, as of the last `lapse`."""
+        return {(rung, mode): self._sizes[rung, mode] for rung in RUNGS for mode in MODES}
+
+    def __len__(self) -> int:
+        """Return how many subjects have an entry, the released and the lapsed ones too."""
+        return len(self._newest)
+
+    def _put(self, held: Held, now_ms: int) -> None:
+        key = held.key
+        self._newest[key] = held
+        self._stand(key, held if _runs(held, now_ms) else None)
+        if len(self._newest) > self._most:
+            self._evict(now_ms)
+
+    def _stand(self, key: str, held: Held | None) -> None:
+        """Let `held` be what applies to the subject, in its mode, and nothing in the other."""
+        for mode, standing in self._standing.items():
+            before = standing.pop(key, None)
+            now = held if held is not None and held.mode == mode else None
+            if before is not None:
+                self._sizes[before.action, mode] -= 1
+            if now is not None:
+                standing[key] = now
+                self._sizes[now.action, mode] += 1
+            if mode == "enforce" and (before or now):
+                self._on_change(Change(now, before))
+        if held is not None and held.expires_ms is not None:
+            heapq.heappush(self._ends, (held.expires_ms, key))
+            self._trim_ends()
+
+    def _trim_ends(self) -> None:
+        """Make the heap anew when renewals have filled it with ends that are no longer meant."""
+        if len(self._ends) > 2 * sum(map(len, self._standing.values())) + _HEAP_SPARE:
+            tables = self._standing.values()
+            self._ends = [(held.expires_ms or 0, key) for table in tables for key, held in table.items()]
+            heapq.heapify(self._ends)
+
+    def _delete(self, key: bytes | None) -> None:
+        held = self._newest.get((key or b"").decode(errors="replace"))
+        if held is None:
+            self.counts[f"bad:{Refusal.EMPTY}"] += 1
+            return
+        self.counts["deleted"] += 1
+        self._forget(held.key)
+
+    def _evict(self, now_ms: int) -> None:
+        most = max(1, self._most // _EVICTED_SHARE)
+        order = heapq.nsmallest(most, self._newest.values(), key=lambda held: _worth(held, now_ms))
+        for held in order:
+            self._forget(held.key)
+        self.counts["evicted"] += len(order)
+
+    def _forget(self, key: str) -> None:
+        del self._newest[key]
+        self._stand(key, None)
+
+
+def _runs(held: Held, now_ms: int) -> bool:
+    return held.action != "release" and held.expires_ms is not None and held.expires_ms > now_ms
+
+
+def _newer(one: Held, other: Held) -> bool:
+    """Compare by `seq`; of two with the same, which only a forger makes, it is always the same one that holds."""
+    return one.seq > other.seq or (one.seq == other.seq and _encode(one) > _encode(other))
+
+
+def _strictness(held: Held) -> tuple[int, float, float, int, str]:
+    limit = held.limit
+    requests = limit.requests_per_min if limit is not None else None
+    tokens = limit.tokens_per_min if limit is not None else None
+    return (
+        RUNGS.index(held.action),
+        -float("inf") if requests is None else -requests,
+        -float("inf") if tokens is None else -tokens,
+        held.expires_ms or 0,
+        held.key,
+    )
+
+
+def _worth(held: Held, now_ms: int) -> tuple[bool, bool, int, int, str]:
+    runs = _runs(held, now_ms)
+    rung = RUNGS.index(held.action) if runs else 0
+    return runs, held.mode == "enforce", rung, held.expires_ms or 0, held.key
+
+
+_encode = msgspec.json.Encoder().encode

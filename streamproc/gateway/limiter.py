@@ -119,7 +119,7 @@ class Limiter:
             return _not_ready(self.reader.why_not_ready)
         if self.streams.full:
             return web.Response(text="too many clients follow the decisions\n", status=503)
-        messages = self.streams.follow(lambda: list(self.verdicts.in_force(now_ms())))
+        messages = self.streams.follow(lambda: self.verdicts.in_force(now_ms()))
         if EVENTS in request.headers.get("Accept", ""):
             return await _send(request, EVENTS, messages, b"data: %s\n\n")
         return await _send(request, NDJSON, messages, b"%s\n")

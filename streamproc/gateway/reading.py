@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import AIOKafkaConsumer
@@ -14,6 +14,8 @@ from aiokafka.errors import KafkaError
 from streamproc.gateway.gate import now_ms
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from aiokafka import TopicPartition
 
     from streamproc.gateway.metrics import Metrics
@@ -57,7 +59,7 @@ class Reader:
             try:
                 await self._wait_for_topic(options)
                 await self._session(options)
-            except KafkaError as reason:
+            except (KafkaError, OSError) as reason:
                 self._say_up(up=False, why=type(reason).__name__)
             await asyncio.sleep(RETRY_S)
 
@@ -127,19 +129,11 @@ class Reader:
         self._up = up
 
 
-class _admin:  # noqa: N801 - used as a function is
-    """aiokafka's admin client as a context, which it is not by itself."""
-
-    def __init__(self, options: dict[str, object]) -> None:
-        self._client = AIOKafkaAdminClient(**options)
-
-    async def __aenter__(self) -> AIOKafkaAdminClient:
-        try:
-            await self._client.start()
-        except BaseException:
-            await self._client.close()
-            raise
-        return self._client
-
-    async def __aexit__(self, *_error: object) -> None:
-        await self._client.close()
+@asynccontextmanager
+async def _admin(options: dict[str, object]) -> AsyncGenerator[AIOKafkaAdminClient, None]:
+    client = AIOKafkaAdminClient(**options)
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.close()

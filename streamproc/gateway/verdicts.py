@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -27,8 +28,10 @@ MODES: Final[tuple[Mode, ...]] = ("enforce", "shadow")
 KINDS: Final = ("account", "key", "payer", "org")
 OUTCOMES: Final = ("taken", "repeated", "older", "deleted", "evicted")
 
-_EVICTED_SHARE: Final = 64  # a full table gives up this part of itself at once: choosing walks through all of it
+_EVICTED_SHARE: Final = 64  # a full table gives up this part of itself at once
 _HEAP_SPARE: Final = 1024
+_IDLE: Final = ("idle", "enforce")  # the group of the lapsed and the released
+_GROUPS: Final = (_IDLE, *((rung, mode) for mode in ("shadow", "enforce") for rung in RUNGS))
 
 Verdict = Held  # a decision, once it applies to a request
 
@@ -59,7 +62,8 @@ class Change(NamedTuple):
 class Verdicts:
     """What is in force, for at most `most_subjects` subjects.
 
-    A table that is full gives up lapsed and released subjects first, then the mildest that end the soonest.
+    A table that is full gives up lapsed and released subjects first, then those in shadow, then those on the mildest
+    rung; among equals, those that have stood there the longest.
     `on_change` hears of every change in mode enforce. `counts` has events by outcome (`OUTCOMES`), and the ignored ones
     as `bad:<reason>`.
     """
@@ -72,9 +76,8 @@ class Verdicts:
         self._ahead_ms = ahead_ms
         self._on_change = on_change
         self._newest: dict[str, Held] = {}
-        self._standing: dict[Mode, dict[str, Held]] = {mode: {} for mode in MODES}
-        self._sizes: Counter[tuple[str, Mode]] = Counter()
-        self._ends: list[tuple[int, str]] = []  # a heap: when an entry of `_standing` may lapse
+        self._groups: dict[tuple[str, str], dict[str, None]] = {group: {} for group in _GROUPS}  # a subject is in one
+        self._ends: list[tuple[int, str]] = []  # a heap: when a subject may lapse
 
     def take(self, value: bytes | None, now_ms: int, key: bytes | None = None) -> None:
         """Enter one message of the topic; what is no enforcement event is counted and ignored.
@@ -102,9 +105,9 @@ class Verdicts:
 
         In mode shadow: the one that would apply.
         """
-        standing = self._standing[mode]
-        found = [held for key in subjects.keys() if (held := standing.get(key)) and _runs(held, now_ms)]  # noqa: SIM118
-        return max(found, key=_strictness, default=None)
+        found = [self._newest.get(key) for key in subjects.keys()]  # noqa: SIM118 - no dictionary
+        apply = [held for held in found if held is not None and held.mode == mode and _runs(held, now_ms)]
+        return max(apply, key=_strictness, default=None)
 
     def lapse(self, now_ms: int) -> None:
         """Let go of what has ended by `now_ms`. Verdicts never depend on it: it is for who hears of changes."""
@@ -112,48 +115,54 @@ class Verdicts:
             _, key = heapq.heappop(self._ends)
             held = self._newest.get(key)
             if held is not None and not _runs(held, now_ms):
-                self._stand(key, None)
+                self._move(key, held, held, now_ms)
 
-    def in_force(self, now_ms: int) -> Iterator[Held]:
-        """Yield what applies at `now_ms`, in no particular order."""
-        return (held for held in list(self._standing["enforce"].values()) if _runs(held, now_ms))
+    def in_force(self, now_ms: int) -> list[Held]:
+        """Return what applies at `now_ms`, by rung."""
+        groups = [self._groups[rung, "enforce"] for rung in RUNGS]
+        return [held for group in groups for key in group if _runs(held := self._newest[key], now_ms)]
 
     def sizes(self) -> dict[tuple[str, Mode], int]:
         """Return how many subjects stand on each rung in each mode, as of the last `lapse`."""
-        return {(rung, mode): self._sizes[rung, mode] for rung in RUNGS for mode in MODES}
+        return {(rung, mode): len(self._groups[rung, mode]) for rung in RUNGS for mode in MODES}
 
     def __len__(self) -> int:
         """Return how many subjects have an entry, the released and the lapsed ones too."""
         return len(self._newest)
 
     def _put(self, held: Held, now_ms: int) -> None:
-        key = held.key
-        self._newest[key] = held
-        self._stand(key, held if _runs(held, now_ms) else None)
+        known = self._newest.get(held.key)
+        self._newest[held.key] = held
+        self._move(held.key, known, held, now_ms)
+        if held.expires_ms is not None:
+            heapq.heappush(self._ends, (held.expires_ms, held.key))
+            self._trim_ends()
         if len(self._newest) > self._most:
             self._evict(now_ms)
 
-    def _stand(self, key: str, held: Held | None) -> None:
-        """Let `held` be what applies to the subject, in its mode, and nothing in the other."""
-        for mode, standing in self._standing.items():
-            before = standing.pop(key, None)
-            now = held if held is not None and held.mode == mode else None
-            if before is not None:
-                self._sizes[before.action, mode] -= 1
-            if now is not None:
-                standing[key] = now
-                self._sizes[now.action, mode] += 1
-            if mode == "enforce" and (before or now):
-                self._on_change(Change(now, before))
-        if held is not None and held.expires_ms is not None:
-            heapq.heappush(self._ends, (held.expires_ms, key))
-            self._trim_ends()
+    def _move(self, key: str, before: Held | None, held: Held | None, now_ms: int) -> None:
+        """Put the subject into the group that `held` belongs to, None for none, and say what changes by it."""
+        stood = before is not None and self._leave(before, key)
+        group = _IDLE if held is None or not _runs(held, now_ms) else (held.action, held.mode)
+        if held is not None:
+            self._groups[group][key] = None
+        stands = group != _IDLE and group[1] == "enforce"
+        if stood or stands:
+            self._on_change(Change(held if stands else None, before if stood else None))
+
+    def _leave(self, before: Held, key: str) -> bool:
+        """Take the subject out of its group; return whether its decision was in force as far as anybody was told."""
+        if key in self._groups[_IDLE]:
+            del self._groups[_IDLE][key]
+            return False
+        del self._groups[before.action, before.mode][key]
+        return before.mode == "enforce"
 
     def _trim_ends(self) -> None:
         """Make the heap anew when renewals have filled it with ends that are no longer meant."""
-        if len(self._ends) > 2 * sum(map(len, self._standing.values())) + _HEAP_SPARE:
-            tables = self._standing.values()
-            self._ends = [(held.expires_ms or 0, key) for table in tables for key, held in table.items()]
+        if len(self._ends) > 2 * len(self._newest) + _HEAP_SPARE:
+            standing = [self._newest[key] for group in _GROUPS if group != _IDLE for key in self._groups[group]]
+            self._ends = [(held.expires_ms or 0, held.key) for held in standing]
             heapq.heapify(self._ends)
 
     def _delete(self, key: bytes | None) -> None:
@@ -162,18 +171,19 @@ class Verdicts:
             self.counts[f"bad:{Refusal.EMPTY}"] += 1
             return
         self.counts["deleted"] += 1
-        self._forget(held.key)
+        self._forget(held)
 
     def _evict(self, now_ms: int) -> None:
-        most = max(1, self._most // _EVICTED_SHARE)
-        order = heapq.nsmallest(most, self._newest.values(), key=lambda held: _worth(held, now_ms))
-        for held in order:
-            self._forget(held.key)
-        self.counts["evicted"] += len(order)
+        self.lapse(now_ms)
+        by_worth = chain.from_iterable(self._groups[group] for group in _GROUPS)
+        gone = list(islice(by_worth, max(1, self._most // _EVICTED_SHARE)))
+        for key in gone:
+            self._forget(self._newest[key])
+        self.counts["evicted"] += len(gone)
 
-    def _forget(self, key: str) -> None:
-        del self._newest[key]
-        self._stand(key, None)
+    def _forget(self, held: Held) -> None:
+        del self._newest[held.key]
+        self._move(held.key, held, None, 0)
 
 
 def _runs(held: Held, now_ms: int) -> bool:
@@ -196,12 +206,6 @@ def _strictness(held: Held) -> tuple[int, float, float, int, str]:
         held.expires_ms or 0,
         held.key,
     )
-
-
-def _worth(held: Held, now_ms: int) -> tuple[bool, bool, int, int, str]:
-    runs = _runs(held, now_ms)
-    rung = RUNGS.index(held.action) if runs else 0
-    return runs, held.mode == "enforce", rung, held.expires_ms or 0, held.key
 
 
 _encode = msgspec.json.Encoder().encode

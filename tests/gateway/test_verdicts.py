@@ -47,7 +47,7 @@ def test_a_decision_lapses_by_the_clock_it_is_asked_with() -> None:
     assert action(verdicts, now=NOW + HOUR) is None
     verdicts.lapse(NOW + HOUR)
     assert verdicts.sizes()["suspend", "enforce"] == 0
-    assert list(verdicts.in_force(NOW)) == []
+    assert verdicts.in_force(NOW) == []
 
 
 def test_an_older_decision_that_comes_again_after_a_newer_one_lapsed_is_not_obeyed() -> None:
@@ -158,18 +158,20 @@ def test_a_deletion_forgets_the_subject_and_an_unknown_one_is_counted() -> None:
     assert verdicts.counts[f"bad:{Refusal.EMPTY}"] == 3
 
 
-def test_a_full_table_gives_up_the_lapsed_first_then_the_mildest_that_ends_soonest() -> None:
+def test_a_full_table_gives_up_the_idle_first_then_shadow_then_the_mildest_that_stand_longest() -> None:
     verdicts = table(
-        event("lapsed", hours=0.5), event("freed", "release"), event("mild", "observe"),
-        event("late", "throttle", hours=60), event("soon", "throttle"), event("worst"), most=6,
+        event("worst"), event("first", "throttle"), event("second", "throttle"), event("mild", "observe"),
+        event("shadow", mode="shadow"), event("freed", "release"), event("lapsed", hours=1.5), most=7,
     )  # fmt: skip
-    for n, gone in enumerate(("freed", "lapsed", "mild", "soon")):
-        verdicts.take(event(f"new{n}"), NOW)
-        assert len(verdicts) == 6
-        assert action(verdicts, Subjects(account=gone)) is None
-    kept = {held.subject.id for held in verdicts.in_force(NOW)}
-    assert kept == {"late", "worst", "new0", "new1", "new2", "new3"}
-    assert verdicts.counts["evicted"] == 4
+    now = NOW + HOUR
+    for n, gone in enumerate(("freed", "lapsed", "shadow", "mild", "first")):
+        assert gone in {key.partition(":")[2] for key in verdicts._newest}
+        verdicts.take(event(f"new{n}"), now)
+        assert len(verdicts) == 7
+        assert gone not in {key.partition(":")[2] for key in verdicts._newest}
+    kept = {held.subject.id for held in verdicts.in_force(now)}
+    assert kept == {"second", "worst", "new0", "new1", "new2", "new3", "new4"}
+    assert verdicts.counts["evicted"] == 5
 
 
 def test_a_renewal_over_and_over_takes_no_more_memory() -> None:

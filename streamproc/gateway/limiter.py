@@ -87,9 +87,9 @@ class Limiter:
 
     async def _look_after(self) -> None:
         while True:
-            self.verdicts.lapse(now_ms())
+            more = self.verdicts.lapse(now_ms())
             self.metrics.show(self.verdicts)
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(0 if more else EVERY_S)
 
     # -- what is served --------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ OUTCOMES: Final = ("taken", "repeated", "older", "deleted", "evicted")
 
 _EVICTED_SHARE: Final = 64  # a full table gives up this part of itself at once
 _HEAP_SPARE: Final = 1024
+_LAPSED_AT_ONCE: Final = 2_000
 _IDLE: Final = ("idle", "enforce")  # the group of the lapsed and the released
 _GROUPS: Final = (_IDLE, *((rung, mode) for mode in ("shadow", "enforce") for rung in RUNGS))
 
@@ -109,13 +110,23 @@ class Verdicts:
         apply = [held for held in found if held is not None and held.mode == mode and _runs(held, now_ms)]
         return max(apply, key=_strictness, default=None)
 
-    def lapse(self, now_ms: int) -> None:
-        """Let go of what has ended by `now_ms`. Verdicts never depend on it: it is for who hears of changes."""
-        while self._ends and self._ends[0][0] <= now_ms:
+    def lapse(self, now_ms: int) -> bool:
+        """Let go of what has ended by `now_ms`, some thousand at once; return whether more may have.
+
+        Verdicts never depend on it: it is for who hears of changes.
+        """
+        for _ in range(_LAPSED_AT_ONCE):
+            if not self._ends or self._ends[0][0] > now_ms:
+                return False
             _, key = heapq.heappop(self._ends)
             held = self._newest.get(key)
-            if held is not None and not _runs(held, now_ms):
+            if held is None or key in self._groups[_IDLE]:
+                continue
+            if _runs(held, now_ms):
+                self._await_end(held)
+            else:
                 self._move(key, held, held, now_ms)
+        return True
 
     def in_force(self, now_ms: int) -> list[Held]:
         """Return what applies at `now_ms`, by rung."""
@@ -132,11 +143,11 @@ class Verdicts:
 
     def _put(self, held: Held, now_ms: int) -> None:
         known = self._newest.get(held.key)
+        awaited = None if known is None or held.key in self._groups[_IDLE] else known.expires_ms
         self._newest[held.key] = held
         self._move(held.key, known, held, now_ms)
-        if held.expires_ms is not None:
-            heapq.heappush(self._ends, (held.expires_ms, held.key))
-            self._trim_ends()
+        if awaited is None or (held.expires_ms or awaited) < awaited:
+            self._await_end(held)
         if len(self._newest) > self._most:
             self._evict(now_ms)
 
@@ -158,11 +169,14 @@ class Verdicts:
         del self._groups[before.action, before.mode][key]
         return before.mode == "enforce"
 
-    def _trim_ends(self) -> None:
-        """Make the heap anew when renewals have filled it with ends that are no longer meant."""
-        if len(self._ends) > 2 * len(self._newest) + _HEAP_SPARE:
+    def _await_end(self, held: Held) -> None:
+        """Have `lapse` look at the subject when this decision ends; a renewal is seen then, and awaited in its turn."""
+        if held.expires_ms is None:
+            return
+        heapq.heappush(self._ends, (held.expires_ms, held.key))
+        if len(self._ends) > 2 * len(self._newest) + _HEAP_SPARE:  # ends that nobody means any more
             standing = [self._newest[key] for group in _GROUPS if group != _IDLE for key in self._groups[group]]
-            self._ends = [(held.expires_ms or 0, held.key) for held in standing]
+            self._ends = [(one.expires_ms or 0, one.key) for one in standing]
             heapq.heapify(self._ends)
 
     def _delete(self, key: bytes | None) -> None:

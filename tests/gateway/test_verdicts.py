@@ -174,11 +174,38 @@ def test_a_full_table_gives_up_the_idle_first_then_shadow_then_the_mildest_that_
     assert verdicts.counts["evicted"] == 5
 
 
+def test_a_crowd_that_ends_at_once_lapses_in_pieces() -> None:
+    verdicts = table(*(event(f"a{n}", hours=2) for n in range(4500)), most=5000)
+    later = NOW + HOUR
+    assert [verdicts.lapse(later) for _ in range(3)] == [True, True, False]
+    assert verdicts.sizes()["suspend", "enforce"] == 0
+
+
+def test_of_a_decision_that_was_shortened_the_end_is_seen() -> None:
+    verdicts = table(event(hours=9, step=0), event(hours=2, step=1))
+    verdicts.lapse(NOW + HOUR)
+    assert verdicts.sizes()["suspend", "enforce"] == 0
+
+
+def test_of_a_decision_that_was_renewed_the_end_is_seen_once_it_comes() -> None:
+    changes: list[Change] = []
+    verdicts = Verdicts(10, 600_000, changes.append)
+    verdicts.take(event(hours=2, step=0), NOW)
+    verdicts.take(event(hours=9, step=1), NOW)
+    for hours in (1, 8, 9):
+        verdicts.lapse(NOW + hours * HOUR)
+    assert [(bool(one.new), bool(one.deleted)) for one in changes] == [(True, False), (True, True), (False, True)]
+
+
 def test_a_renewal_over_and_over_takes_no_more_memory() -> None:
     verdicts = Verdicts(10, 600_000)
     for step in range(20_000):
         verdicts.take(event(ts_ms=NOW + step), NOW + step)
     assert len(verdicts._ends) < 2000
+    alternating = Verdicts(10, 600_000)
+    for step in range(20_000):
+        alternating.take(event(action="release" if step % 2 else "suspend", ts_ms=NOW + step), NOW + step)
+    assert len(alternating._ends) < 2000
     assert len(verdicts) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -19,6 +20,9 @@ __all__ = ["Buckets"]
 MINUTE_S: Final = 60
 MOST_MINUTES: Final = 60 * 24  # the slowest rate above none at all: once a day
 MOST_AMOUNT: Final = 10**12
+STORES: Final = (
+    256  # with each hit a store of `limits` walks through all that it holds: 12 ms at 50,000 subjects in one
+)
 
 
 class Buckets:
@@ -29,7 +33,7 @@ class Buckets:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiters = [SlidingWindowCounterRateLimiter(MemoryStorage()) for _ in range(STORES)]
 
     async def wait_s(self, verdict: Verdict, tokens: int) -> float | None:
         """Take one request and its tokens out of the subject's buckets: None, or the wait if one has too little.
@@ -37,14 +41,15 @@ class Buckets:
         A bucket is asked only if the verdict limits by it; where it names no limit at all, the settings' rates hold.
         A request of more tokens than a whole bucket has takes the whole: it must pass some time.
         """
+        limiter = self._limiters[zlib.crc32(verdict.key.encode()) % STORES]
         costs = [(_item(rate), name, cost) for name, rate, cost in self._rates(verdict, tokens) if cost]
         for item, name, cost in costs:
             if item is None:
                 return math.inf
-            if not await self._limiter.test(item, name, verdict.key, cost=min(cost, item.amount)):
+            if not await limiter.test(item, name, verdict.key, cost=min(cost, item.amount)):
                 return _left_s(item)
         for item, name, cost in costs:
-            if item is not None and not await self._limiter.hit(item, name, verdict.key, cost=min(cost, item.amount)):
+            if item is not None and not await limiter.hit(item, name, verdict.key, cost=min(cost, item.amount)):
                 return _left_s(item)  # another request was first
         return None
 

@@ -163,6 +163,15 @@ def test_what_one_bucket_refuses_costs_nothing_in_the_other() -> None:
     assert found[1] == 30.0
 
 
+@pytest.mark.usefixtures("_mid_minute")
+def test_requests_at_the_same_time_get_no_more_than_those_in_turn() -> None:
+    async def ask() -> list[float | None]:
+        buckets, held = Buckets(GATEWAY), verdict("throttle", Limit(requests_per_min=3, tokens_per_min=1000))
+        return await asyncio.gather(*(buckets.wait_s(held, 10) for _ in range(20)))
+
+    assert asyncio.run(ask()).count(None) == 3
+
+
 def gate(why: str | None, unready: str, *events: bytes) -> tuple[Answer, Metrics]:
     verdicts, metrics = Verdicts(10, 600_000), Metrics()
     for one in events:

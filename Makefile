@@ -45,6 +45,7 @@ bench: setup ## benchmarks: ratios to something measured in the same run
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/rounds.py
 	$(BIN)/python benchmarks/worker.py
+	$(BIN)/python -m benchmarks.limiter
 
 weights: setup ## fit weights, null, thresholds and probabilities on the simulator, into streamproc/policy.toml
 	$(BIN)/python -m streamproc.sim.weights

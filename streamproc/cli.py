@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run_worker)
     run.add_argument("--owned", action="store_true", help="stop at the end of standard input")
 
+    limiter = commands.add_parser("limiter", help="serve the verdicts over HTTP; settings as for run")
+    limiter.set_defaults(command=_limiter)
+
     demo = commands.add_parser("demo", help="broker, made-up traffic and worker in one; shows what was found")
     demo.set_defaults(command=_demo)
     demo.add_argument("--scenario", default="sync_pool", metavar="NAME", help="(sync_pool)")
@@ -224,6 +227,13 @@ def _run_worker(options: argparse.Namespace) -> int:
     from streamproc.worker import app  # noqa: PLC0415
 
     return app.run(settings.read(), owned=options.owned)
+
+
+def _limiter(_options: argparse.Namespace) -> int:
+    from streamproc import settings  # noqa: PLC0415
+    from streamproc.gateway import limiter  # noqa: PLC0415
+
+    return limiter.run(settings.read())
 
 
 def _demo(options: argparse.Namespace) -> int:

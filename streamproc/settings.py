@@ -1,4 +1,4 @@
-"""What the worker is told by its environment: brokers, topics, places, ports.
+"""What the worker and the gateway are told by their environment: brokers, topics, places, ports.
 
 `VARIABLES` is the whole list, with defaults, and OPERATING.md's table is made from it. What decides who is
 enforced upon is not here: that is the policy file's.
@@ -17,11 +17,25 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["VARIABLES", "KafkaSettings", "Settings", "SettingsError", "TopicNames", "Variable", "read"]
+__all__ = [
+    "DECISION",
+    "VARIABLES",
+    "GatewaySettings",
+    "KafkaSettings",
+    "Settings",
+    "SettingsError",
+    "TopicNames",
+    "Variable",
+    "read",
+]
 
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 MODES: Final = ("shadow", "enforce")
+UNREADY: Final = ("open", "closed")
+MOST_SUBJECTS: Final = 100_000_000
+MOST_PER_MIN: Final = 1e9
+DECISION: Final = "{decision}"  # what stands for a decision's id in APPEAL_URL
 
 
 class SettingsError(ValueError):
@@ -101,11 +115,24 @@ class TopicNames:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """How verdicts are obeyed."""
+
+    unready: str
+    most_subjects: int
+    ahead_s: float
+    requests_per_min: float
+    tokens_per_min: float
+    appeal_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that the environment says."""
 
     kafka: KafkaSettings
     topics: TopicNames
+    gateway: GatewaySettings
     state_url: str
     policy: Path | None
     mode: str | None
@@ -174,6 +201,30 @@ def _seconds(value: str) -> float:
     if not 0 < seconds <= 86_400:  # noqa: PLR2004 - a day; false for NaN too
         raise ValueError(f"{value!r} is not a number of seconds above 0 and up to 86400")
     return seconds
+
+
+def _subjects(value: str) -> int:
+    if not (value.isdecimal() and 0 < int(value) <= MOST_SUBJECTS):
+        raise ValueError(f"{value!r} is not a number from 1 to {MOST_SUBJECTS}")
+    return int(value)
+
+
+def _per_min(value: str) -> float:
+    try:
+        rate = float(value)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= MOST_PER_MIN:  # false for NaN too
+        raise ValueError(f"{value!r} is not a number from 0 to {MOST_PER_MIN:.0f}")
+    return rate
+
+
+def _appeal(value: str) -> str:
+    if value and not (value.startswith(("https://", "http://", "mailto:")) and value.isascii() and value.isprintable()):
+        raise ValueError(f"{value!r} is no https:, http: or mailto: address")
+    if value and DECISION not in value:
+        raise ValueError(f"{value!r} must have {DECISION} where the decision's id goes")
+    return value
 
 
 def _one_of(*allowed: str, case: Callable[[str], str] = str.upper) -> Callable[[str], str]:
@@ -253,6 +304,18 @@ VARIABLES: Final = (
     Variable("HTTP_PORT", "http_port", "8321", _port, "their port"),
     Variable("IDLE_S", "idle_s", "60", _seconds, "a partition silent for this long no longer holds time back"),
     Variable("STOP_S", "stop_s", "25", _seconds, "told to stop, it ends after this at the latest"),
+    Variable(
+        "GATEWAY_UNREADY",
+        "gateway.unready",
+        "open",
+        _one_of(*UNREADY, case=str.lower),
+        "until the verdicts are read: open lets requests pass, closed refuses them",
+    ),
+    Variable("GATEWAY_MOST_SUBJECTS", "gateway.most_subjects", "1000000", _subjects, "that the gateway remembers"),
+    Variable("GATEWAY_AHEAD_S", "gateway.ahead_s", "600", _seconds, "a decision further ahead of the clock is ignored"),
+    Variable("GATEWAY_REQUESTS_PER_MIN", "gateway.requests_per_min", "1", _per_min, "where a throttle names no limit"),
+    Variable("GATEWAY_TOKENS_PER_MIN", "gateway.tokens_per_min", "2000", _per_min, "where a throttle names no limit"),
+    Variable("APPEAL_URL", "gateway.appeal_url", "", _appeal, "told to who is refused; {decision} becomes the id"),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 
@@ -266,14 +329,19 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: a value that is wrong, or that does not go with another.
     """
-    values: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "": {}}
+    values: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "gateway": {}, "": {}}
     for variable in VARIABLES:
         part, _, name = variable.setting.rpartition(".")
         try:
             values[part][name] = variable.parse(environment.get(variable.name) or variable.default)
         except ValueError as reason:
             raise SettingsError(f"{variable.name}: {reason}") from None
-    settings = Settings(kafka=KafkaSettings(**values["kafka"]), topics=TopicNames(**values["topics"]), **values[""])
+    settings = Settings(
+        kafka=KafkaSettings(**values["kafka"]),
+        topics=TopicNames(**values["topics"]),
+        gateway=GatewaySettings(**values["gateway"]),
+        **values[""],
+    )
     for wrong, text in _contradictions(settings):
         if wrong:
             raise SettingsError(text)

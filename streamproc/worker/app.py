@@ -18,11 +18,11 @@ from streamproc.contract.errors import EventError
 from streamproc.contract.labels import decode_label
 from streamproc.core import policy as policies
 from streamproc.core.accounts.batch import Dead
+from streamproc.health import HealthServer
 from streamproc.replay import dead_letter
 from streamproc.settings import SettingsError
 from streamproc.worker import topics, uses_topic
 from streamproc.worker.counted import LABEL_VALUES
-from streamproc.worker.health import HealthServer
 from streamproc.worker.keeper import StageKeeper
 from streamproc.worker.launch import launch, make_app
 from streamproc.worker.metrics import Metrics

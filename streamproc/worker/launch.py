@@ -48,7 +48,7 @@ def make_app(settings: Settings, *, keeper: Keeper | None = None) -> RunApp:
         consumer_max_fetch_size=FETCH_BYTES,
         topic_allow_declare=False,  # worker/topics.py has made them
         topic_disable_leader=True,  # nothing here runs on a leader, whose topic must be created
-        web_enabled=False,  # worker/health.py serves
+        web_enabled=False,  # health.py serves
         store="memory://",
         autodiscover=False,
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from streamproc.gateway import metrics as gateway
 from streamproc.settings import VARIABLES
 from streamproc.worker.metrics import DOMAINS, METRICS
 from streamproc.worker.topics import DAY_MS, TOPICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from streamproc.worker.metrics import Metric
+    from streamproc.meters import Metric
     from streamproc.worker.topics import Topic
 
 END: Final = "<!-- end -->"
@@ -47,18 +48,32 @@ def _topic(topic: Topic) -> tuple[str, ...]:
 
 
 def metrics() -> str:
-    """The metrics with their labels."""
-    return table(("metric", "kind", "labels", "meaning"), map(_metric, METRICS))
+    """The worker's metrics with their labels."""
+    return _metrics(METRICS, DOMAINS)
 
 
-def _metric(metric: Metric) -> tuple[str, ...]:
+def gateway_metrics() -> str:
+    """The gateway's metrics with their labels."""
+    return _metrics(gateway.METRICS, gateway.DOMAINS)
+
+
+def _metrics(metrics: Iterable[Metric], domains: Mapping[str, Sequence[str]]) -> str:
+    return table(("metric", "kind", "labels", "meaning"), (_metric(metric, domains) for metric in metrics))
+
+
+def _metric(metric: Metric, domains: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     labels = "; ".join(
-        f"{label}: {', '.join(DOMAINS[label])}" if label in DOMAINS else label for label in metric.labels
+        f"{label}: {', '.join(domains[label])}" if label in domains else label for label in metric.labels
     )
     return f"`streamproc_{metric.name}`", metric.kind.__name__.lower(), labels, metric.meaning
 
 
-TABLES: Final[dict[str, Callable[[], str]]] = {"settings": settings, "topics": topics, "metrics": metrics}
+TABLES: Final[dict[str, Callable[[], str]]] = {
+    "settings": settings,
+    "topics": topics,
+    "metrics": metrics,
+    "gateway metrics": gateway_metrics,
+}
 
 
 def written(text: str, name: str) -> str:

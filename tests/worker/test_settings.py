@@ -46,6 +46,12 @@ def test_every_variable_is_read_and_an_empty_one_is_unset(tmp_path: Path) -> Non
         "IDLE_S": "2.5",
         "SNAPSHOT_S": "5",
         "STOP_S": "8",
+        "GATEWAY_UNREADY": "Closed",
+        "GATEWAY_MOST_SUBJECTS": "5",
+        "GATEWAY_AHEAD_S": "7",
+        "GATEWAY_REQUESTS_PER_MIN": "0.5",
+        "GATEWAY_TOKENS_PER_MIN": "0",
+        "APPEAL_URL": "https://example.org/?id={decision}",
     }
     given |= {variable.name: f"x.{variable.name}" for variable in VARIABLES if variable.name not in given}
     told, plain = read(given), read(dict.fromkeys(given, ""))
@@ -94,6 +100,12 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
         ("IDLE_S", "soon"),
         ("SNAPSHOT_S", "0"),
         ("MODE", "loud"),
+        ("GATEWAY_UNREADY", "ajar"),
+        ("GATEWAY_MOST_SUBJECTS", "0"),
+        ("GATEWAY_REQUESTS_PER_MIN", "-1"),
+        ("GATEWAY_TOKENS_PER_MIN", "nan"),
+        ("APPEAL_URL", "https://example.org/appeal"),
+        ("APPEAL_URL", "javascript:{decision}"),
         ("POLICY", "/no/such/policy.toml"),
     ],
 )

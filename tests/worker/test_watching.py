@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamproc.health import HealthServer
 from streamproc.settings import SettingsError
-from streamproc.worker.health import HealthServer
 from streamproc.worker.metrics import METRICS, Metrics
 
 TOLD = {"reason": ("not_json", "future"), "field": ("tls_fp",), "what": ("templates", "duplicates")}

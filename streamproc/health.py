@@ -1,6 +1,6 @@
-"""The worker's HTTP server: /metrics for Prometheus, /healthz and /readyz for whoever restarts or waits.
+"""A service's HTTP server: /metrics for Prometheus, /healthz and /readyz for whoever restarts or waits.
 
-It runs on the worker's own event loop, so that a loop that is stuck answers nobody and is seen to be stuck.
+It runs on the service's own event loop, so that a loop that is stuck answers nobody and is seen to be stuck.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from streamproc.meters import CONTENT_TYPE_LATEST
 from streamproc.settings import SettingsError
-from streamproc.worker.metrics import CONTENT_TYPE_LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from streamproc.worker.metrics import Metrics
+    from streamproc.meters import Meters
 
 __all__ = ["HealthServer"]
 
@@ -24,6 +24,7 @@ class HealthServer:
     """Serves until stopped.
 
     `healthy` and `ready` return None when all is well, or the reason in one line: the body of a 503.
+    `routes` are what else is served.
     """
 
     def __init__(
@@ -31,14 +32,16 @@ class HealthServer:
         host: str,
         port: int,
         *,
-        metrics: Metrics,
+        metrics: Meters,
         healthy: Callable[[], str | None],
         ready: Callable[[], str | None],
+        routes: Iterable[web.RouteDef] = (),
     ) -> None:
         self._host = host
         self._port = port
         self._metrics = metrics
         self._checks = {"/healthz": healthy, "/readyz": ready}
+        self._routes = tuple(routes)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -49,6 +52,7 @@ class HealthServer:
         """
         application = web.Application()
         application.router.add_get("/metrics", self._serve_metrics)
+        application.router.add_routes(self._routes)
         for path in self._checks:
             application.router.add_get(path, self._serve_check)
         self._runner = web.AppRunner(application, access_log=None)

@@ -1,0 +1,102 @@
+"""The limiter on a real Kafka: how soon it is ready, how soon a decision is obeyed, what a check costs.
+
+    python -m benchmarks.limiter [subjects]
+
+Times are of the wall clock, beside a plain consumer that reads the same topic and does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaConsumer
+
+from streamproc import broker
+from tests.gateway.test_limiter import CHANGES, Limiter, World, create, decision, obeyed_s, play, produce
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUBJECTS = 100_000
+CHECKS = 2_000
+TOPIC = "limited"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Fill the topic, and measure on it."""
+    subjects = int(arguments[0]) if arguments else SUBJECTS
+    with tempfile.TemporaryDirectory() as folder, broker.kafka(Path(folder) / "kafka") as address:
+        asyncio.run(create(address, TOPIC))
+        decisions = (decision(f"a{n:07d}", hours=72) for n in range(subjects))
+        asyncio.run(produce(address, TOPIC, *decisions))
+        play(address, TOPIC, Path(folder), lambda world: measure(world, subjects))
+
+
+async def measure(world: World, subjects: int) -> None:
+    """Print all of it."""
+    plain_s = await read_plainly(world.address, subjects)
+    print(f"a plain consumer reads {subjects:,} decisions in {plain_s:.2f} s")
+    limiter = await ready(world, "first start", plain_s)
+    limiter.process.kill()
+    limiter = await ready(world, "after kill -9", plain_s)
+    print(f"memory {memory_mb(limiter.process.pid):.0f} MB")
+    delays = sorted([await obeyed_s(world, limiter, f"new{n}") for n in range(CHANGES)])
+    print(f"obeyed after: p50 {delays[CHANGES // 2] * 1e3:.1f} ms, p99 {delays[CHANGES * 99 // 100 - 1] * 1e3:.1f} ms")
+    checks = sorted([await check_s(limiter, f"a{n:07d}") for n in range(CHECKS)])
+    nothing = sorted([await nothing_s(limiter) for _ in range(CHECKS)])
+    for name, times in (("a check over HTTP", checks), ("/healthz the same way", nothing)):
+        print(f"{name}: p50 {times[CHECKS // 2] * 1e6:.0f} us, p99 {times[CHECKS * 99 // 100] * 1e6:.0f} us")
+
+
+async def ready(world: World, name: str, plain_s: float) -> Limiter:
+    """Start a limiter, wait until it is ready, and print how long that took."""
+    start = time.monotonic()
+    limiter = world.start()
+    await world.wait(limiter.ready, within_s=60)
+    took_s = time.monotonic() - start
+    print(
+        f"{name}: ready in {took_s:.2f} s from the start of the process, {took_s / plain_s:.1f} of the plain consumer's"
+    )
+    return limiter
+
+
+async def read_plainly(address: str, subjects: int) -> float:
+    """Return how long a consumer takes that does nothing, in seconds."""
+    start = time.monotonic()
+    seen = 0
+    async with AIOKafkaConsumer(TOPIC, bootstrap_servers=address, auto_offset_reset="earliest") as consumer:
+        while seen < subjects:
+            seen += sum(map(len, (await consumer.getmany(timeout_ms=200, max_records=2_000)).values()))
+    return time.monotonic() - start
+
+
+async def check_s(limiter: Limiter, account: str) -> float:
+    """Return how long a check of a suspended account takes, in seconds."""
+    start = time.perf_counter()
+    assert not await limiter.passes(account)
+    return time.perf_counter() - start
+
+
+async def nothing_s(limiter: Limiter) -> float:
+    """Return how long an answer takes that needs no work, in seconds."""
+    start = time.perf_counter()
+    assert (await limiter.get("/healthz"))[0] == 200
+    return time.perf_counter() - start
+
+
+def memory_mb(pid: int) -> float:
+    """Return the memory that a process holds, where the system says it."""
+    with suppress(OSError):
+        rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS")) / 1024
+    return float("nan")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -35,6 +35,8 @@ MODES: Final = ("shadow", "enforce")
 UNREADY: Final = ("open", "closed")
 MOST_SUBJECTS: Final = 100_000_000
 MOST_PER_MIN: Final = 1e9
+MOST_EPOCH: Final = 2**31
+LEAST_PEPPER_BYTES: Final = 16
 DECISION: Final = "{decision}"  # what stands for a decision's id in APPEAL_URL
 
 
@@ -116,7 +118,7 @@ class TopicNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
-    """How verdicts are obeyed."""
+    """How verdicts are obeyed, and how events are made."""
 
     unready: str
     most_subjects: int
@@ -124,6 +126,10 @@ class GatewaySettings:
     requests_per_min: float
     tokens_per_min: float
     appeal_url: str
+    identity_pepper: bytes = field(repr=False)
+    content_pepper: bytes = field(repr=False)
+    pepper_epoch: int
+    most_waiting: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +212,19 @@ def _seconds(value: str) -> float:
 def _subjects(value: str) -> int:
     if not (value.isdecimal() and 0 < int(value) <= MOST_SUBJECTS):
         raise ValueError(f"{value!r} is not a number from 1 to {MOST_SUBJECTS}")
+    return int(value)
+
+
+def _pepper(value: str) -> bytes:
+    pepper = value.encode()
+    if pepper and len(pepper) < LEAST_PEPPER_BYTES:
+        raise ValueError(f"must have {LEAST_PEPPER_BYTES} bytes or more")
+    return pepper
+
+
+def _epoch(value: str) -> int:
+    if not (value.isdecimal() and int(value) < MOST_EPOCH):
+        raise ValueError(f"{value!r} is not a number from 0 to {MOST_EPOCH - 1}")
     return int(value)
 
 
@@ -316,6 +335,12 @@ VARIABLES: Final = (
     Variable("GATEWAY_REQUESTS_PER_MIN", "gateway.requests_per_min", "1", _per_min, "where a throttle names no limit"),
     Variable("GATEWAY_TOKENS_PER_MIN", "gateway.tokens_per_min", "2000", _per_min, "where a throttle names no limit"),
     Variable("APPEAL_URL", "gateway.appeal_url", "", _appeal, "told to who is refused; {decision} becomes the id"),
+    Variable("IDENTITY_PEPPER", "gateway.identity_pepper", "", _pepper, "secret of pseudonyms, for good; never shown"),
+    Variable(
+        "CONTENT_PEPPER", "gateway.content_pepper", "", _pepper, "secret of fingerprints, an epoch's; never shown"
+    ),
+    Variable("PEPPER_EPOCH", "gateway.pepper_epoch", "0", _epoch, "one more with each new CONTENT_PEPPER"),
+    Variable("GATEWAY_MOST_WAITING", "gateway.most_waiting", "10000", _subjects, "request events held at most"),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 

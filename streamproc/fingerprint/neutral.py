@@ -48,6 +48,7 @@ class Chat:
     session: str = ""
     previous: str = ""
     stored: bool = False
+    traces: bool = False  # whether the answer is to show how it was reasoned
 
 
 @dataclass(slots=True)

@@ -21,9 +21,11 @@ from streamproc.fingerprint.skeleton import lasting, skeleton, split, without_cl
 from streamproc.fingerprint.stream import Response
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+CAPABILITIES = ("reasoning_trace", "tools", "batch")
 IDENTITIES = ("account", "org", "key", "payer", "device", "session", "ip", "email_domain")
 SESSION_HEADERS = ("x-claude-code-session-id", "session_id", "x-session-id")
 _MODEL = re.compile(r"[\w./:@-]{1,64}")  # anything else is no model's name, and may be text
+_BATCH = re.compile(r"/batches(?:$|[/?])|:batchGenerateContent\b|/batchPredictionJobs\b|/model-invocation-job")
 MOST_WHOLE = 2**53 - 1
 
 
@@ -35,6 +37,7 @@ class Request:
     route: Route | None = None
     conversation: HMAC | None = None
     stored: bool = False
+    asks: tuple[str, ...] = ()  # of `CAPABILITIES`
 
 
 class Fingerprinter:
@@ -66,8 +69,9 @@ class Fingerprinter:
         event: Json = {"pepper_epoch": self._epoch, **self._of_headers(headers)}
         parsed = _parsed(body)
         found = route(path, parsed) if parsed is not None else None
+        batch = ("batch",) if _BATCH.search(path) else ()
         if parsed is None or found is None:
-            return Request(event)
+            return Request(event, asks=batch)
         chat = found.dialect.read(parsed)
         chat.model = chat.model or found.model
         chat.stream = chat.stream if found.stream is None else found.stream
@@ -76,7 +80,9 @@ class Fingerprinter:
         if found.pathway:
             event["pathway"] = found.pathway
         conversation = self._of_chat(event, chat)
-        return Request(event, found, conversation, chat.stored)
+        traces = chat.traces or "reasoning_trace" in event["elicits"]
+        asks = ("reasoning_trace",) * traces + ("tools",) * bool(chat.tools) + batch
+        return Request(event, found, conversation, chat.stored, asks)
 
     def response(self, request: Request) -> Response | None:
         """Where to feed the response's bytes; None for a request that could not be read."""

@@ -27,6 +27,7 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "mode": ("enforce", "shadow"),
     "answer": ("pass", "verify", "throttle", "restrict", "suspend", "unavailable"),
     "unready": ("open", "closed"),
+    "fate": ("sent", "dropped", "failed"),
 }
 
 METRICS: Final = (
@@ -44,6 +45,10 @@ METRICS: Final = (
     Metric("gateway_broker_up", Gauge, "1 while the brokers answer; else verdicts are as of when they last did."),
     Metric("gateway_lag_events", Gauge, "Enforcement events that are not yet read."),
     Metric("gateway_streams", Gauge, "Clients that follow the decisions."),
+    Metric("gateway_requests_total", Counter, "Request events by what became of them.", ("fate",)),
+    Metric("gateway_waiting_requests", Gauge, "Request events that are not yet at the brokers."),
+    Metric("gateway_nameless_requests_total", Counter, "Requests without an account: none has an event."),
+    Metric("gateway_fingerprint_seconds", Histogram, "Time that fingerprints take.", buckets=CHECK_BUCKETS_S),
     Metric("gateway_dropped_streams_total", Counter, "Clients that were cut off because they read too slowly."),
 )
 

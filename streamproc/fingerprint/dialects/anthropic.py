@@ -40,6 +40,7 @@ def read(body: Json) -> Chat:
     chat.temperature = number(body.get("temperature"))
     chat.max_tokens = whole(body.get("max_tokens"))
     chat.stream = bool(body.get("stream"))
+    chat.traces = mapping(body.get("thinking")).get("type") in ("enabled", "adaptive")
     chat.session = text(mapping(body.get("metadata")).get("user_id"))
     return chat
 

@@ -52,6 +52,7 @@ def read(body: Json) -> Chat:
     chat.schema = config.get("responseSchema") or config.get("responseJsonSchema") or config.get("responseMimeType")
     chat.temperature = number(config.get("temperature"))
     chat.max_tokens = whole(config.get("maxOutputTokens"))
+    chat.traces = _camel(mapping(config.get("thinkingConfig"))).get("includeThoughts") is True
     return chat
 
 

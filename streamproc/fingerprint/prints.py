@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from streamproc.fingerprint import classify
+from streamproc.fingerprint.classify import classes
 from streamproc.fingerprint.client import client
 from streamproc.fingerprint.dialects import Route, route
 from streamproc.fingerprint.keyed import Keyed, Peppers, canonical, done, framed, network, squeezed
@@ -188,9 +188,7 @@ class Fingerprinter:
         spoken = language(user)
         if spoken:
             event["lang"] = spoken
-        seen = classify.looked_at(chat, user)
-        event["elicits"] = classify.elicits(*seen)
-        event["task_class"] = classify.task_class(chat, *seen, event["elicits"])
+        event["task_class"], event["elicits"] = classes(chat, user)
 
     def _of_conversation(self, event: Json, chat: Chat) -> HMAC | None:
         """System prompt and turns in one running hash, of which prefix and response are two readings."""

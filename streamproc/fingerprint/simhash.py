@@ -37,10 +37,10 @@ class Words:
         self._key = key
         self._kept = Kept(self._hashed)
 
-    def simhash(self, words: list[str]) -> str:
-        """16 hexadecimal digits; empty where no word is left after normalising."""
+    def simhash(self, words: list[str], least: int = 1) -> str:
+        """16 hexadecimal digits; empty where fewer than `least` words (1 or more) are left after normalising."""
         lanes = [*filter(None, map(self._kept.__getitem__, words))][:MOST_WORDS]
-        if not lanes:
+        if len(lanes) < least:
             return ""
         first = [one for one, _ in lanes]
         pairs = map(xor, first, [two for _, two in lanes[1:]])

@@ -21,7 +21,9 @@ CHANGING_CHARS = 4000  # at each end of a system prompt, where clients write dat
 
 _OPENED, _CLOSED = "<system-reminder>", "</system-reminder>"
 _BILLED = "x-anthropic-billing-header:"
-_BILLING = re.compile(rf"^{_BILLED}[^\n]*\n?", re.MULTILINE)
+_BILLING = re.compile(rf"^{_BILLED}[^\n]{{0,400}}\n?", re.MULTILINE)
+LEAST_LEFT_WORDS = 8  # fewer left of a text, and what a client is said to have added may be the text itself
+LEAST_SKELETON_WORDS = 4  # fewer left, and what was taken for payload may be the instruction itself
 _CHANGING = re.compile(
     r"[0-9A-Fa-f](?:[0-9A-Fa-f]{7}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # an id
     r"|(?<![A-Za-z0-9].)[0-9A-Fa-f]{15,}+(?![A-Za-z0-9]))"
@@ -53,6 +55,13 @@ def without_client_notes(text: str) -> str:
     if _BILLED in text:
         text = _BILLING.sub("", text)
     return text
+
+
+def read_whole(text: str, left: str) -> str:
+    """What to read of a text: what is `left` without the client's notes, or all if that is next to nothing."""
+    if text == left or len(left.split(None, LEAST_LEFT_WORDS)) >= LEAST_LEFT_WORDS:
+        return left
+    return text.replace(_OPENED, "\n\n").replace(_CLOSED, "\n\n").replace(_BILLED, "\n\n")
 
 
 def _without_reminders(text: str) -> str:
@@ -125,6 +134,12 @@ def skeleton(system: str, instruction: str) -> list[str]:
     """The words, not yet normalised (`simhash.Words` does), of system prompt and instruction."""
     words = _QUOTED.sub(" ", window(system)).split(None, SYSTEM_WORDS)[:SYSTEM_WORDS]
     return words + _QUOTED.sub(" ", instruction).split(None, USER_WORDS)[:USER_WORDS]
+
+
+def bare(system: str, user: str) -> list[str]:
+    """The words of both, payload or not."""
+    words = window(system).split(None, SYSTEM_WORDS)[:SYSTEM_WORDS]
+    return words + window(user).split(None, USER_WORDS)[:USER_WORDS]
 
 
 def _without_fenced(text: str, fence: str, payloads: list[str]) -> str:

@@ -33,7 +33,10 @@ class Turn:
 
 @dataclass(slots=True)
 class Chat:
-    """A chat request. `previous` is the id of the response whose state the server keeps, if one is named."""
+    """A chat request. `previous` names the state that the server keeps and the request goes on from, if there is one.
+
+    `stored` says whether the answer will be known by an id: by `state`, or where that is empty by the response's own.
+    """
 
     system: str = ""
     turns: list[Turn] = field(default_factory=list)
@@ -48,6 +51,7 @@ class Chat:
     session: str = ""
     previous: str = ""
     stored: bool = False
+    state: str = ""
     traces: bool = False  # whether the answer is to show how it was reasoned
 
 

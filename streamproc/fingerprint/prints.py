@@ -10,14 +10,22 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from streamproc.fingerprint import classify
+from streamproc.fingerprint.classify import classes
 from streamproc.fingerprint.client import client
 from streamproc.fingerprint.dialects import Route, route
 from streamproc.fingerprint.keyed import Keyed, Peppers, canonical, done, framed, network, squeezed
 from streamproc.fingerprint.language import language
 from streamproc.fingerprint.neutral import Chat, Json, Reply, Turn
 from streamproc.fingerprint.simhash import Words
-from streamproc.fingerprint.skeleton import lasting, skeleton, split, without_client_notes
+from streamproc.fingerprint.skeleton import (
+    LEAST_SKELETON_WORDS,
+    bare,
+    lasting,
+    read_whole,
+    skeleton,
+    split,
+    without_client_notes,
+)
 from streamproc.fingerprint.stream import Response
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -37,6 +45,7 @@ class Request:
     route: Route | None = None
     conversation: HMAC | None = None
     stored: bool = False
+    state: str = ""
     asks: tuple[str, ...] = ()  # of `CAPABILITIES`
 
 
@@ -82,7 +91,7 @@ class Fingerprinter:
         conversation = self._of_chat(event, chat)
         traces = chat.traces or "reasoning_trace" in event["elicits"]
         asks = ("reasoning_trace",) * traces + ("tools",) * bool(chat.tools) + batch
-        return Request(event, found, conversation, chat.stored, asks)
+        return Request(event, found, conversation, chat.stored, chat.state, asks)
 
     def response(self, request: Request) -> Response | None:
         """Where to feed the response's bytes; None for a request that could not be read."""
@@ -153,11 +162,13 @@ class Fingerprinter:
         ):
             if value is not None and value != "":
                 event[name] = value
-        chat.system = without_client_notes(chat.system)
+        last = _last_of_user(chat)
+        left = without_client_notes(chat.system)
+        chat.system = read_whole(chat.system, left)
         for turn in chat.turns:
             turn.text = without_client_notes(turn.text)
         self._of_declared(event, chat)
-        self._of_text(event, chat)
+        self._of_text(event, chat, read_whole(last, _last_of_user(chat)))
         return self._of_conversation(event, chat)
 
     def _of_declared(self, event: Json, chat: Chat) -> None:
@@ -175,11 +186,11 @@ class Fingerprinter:
         if signature:
             event["signature_fp"] = self._content.of("signature", squeezed(signature))
 
-    def _of_text(self, event: Json, chat: Chat) -> None:
+    def _of_text(self, event: Json, chat: Chat, user: str) -> None:
         """Template, task, language and class, from the system prompt and the last words of the user."""
-        user = next((turn.text for turn in reversed(chat.turns) if turn.role == "user" and turn.text), "")
         instruction, payloads = split(user)
-        template = self._words.simhash(skeleton(chat.system, instruction))
+        template = self._words.simhash(skeleton(chat.system, instruction), LEAST_SKELETON_WORDS)
+        template = template or self._words.simhash(bare(chat.system, user))
         if template:
             event["template_fp"] = template
         task = max((squeezed(one.casefold()) for one in payloads), key=len)
@@ -188,9 +199,7 @@ class Fingerprinter:
         spoken = language(user)
         if spoken:
             event["lang"] = spoken
-        seen = classify.looked_at(chat, user)
-        event["elicits"] = classify.elicits(*seen)
-        event["task_class"] = classify.task_class(chat, *seen, event["elicits"])
+        event["task_class"], event["elicits"] = classes(chat, user)
 
     def _of_conversation(self, event: Json, chat: Chat) -> HMAC | None:
         """System prompt and turns in one running hash, of which prefix and response are two readings."""
@@ -225,15 +234,19 @@ class Fingerprinter:
             event["signature_out_fp"] = self._content.of("signature", squeezed(reply.signature))
         turn = reply.turn()
         if request.stored and reply.id:
-            event["response_fp"] = self._state(reply.id)
+            event["response_fp"] = self._state(request.state or reply.id)
         elif request.conversation and reply.complete and (turn.text or turn.calls):
             conversation = request.conversation.copy()
             conversation.update(_written(turn))
             event["response_fp"] = done(conversation)
 
-    def _state(self, response_id: str) -> str:
-        """What stands for a conversation that the server keeps: the id of its last response."""
-        return self._content.of("state", response_id.encode("utf-8", "surrogatepass"))
+    def _state(self, kept_id: str) -> str:
+        """What stands for a conversation that the server keeps: its id, or that of its last response."""
+        return self._content.of("state", kept_id.encode("utf-8", "surrogatepass"))
+
+
+def _last_of_user(chat: Chat) -> str:
+    return next((turn.text for turn in reversed(chat.turns) if turn.role == "user" and turn.text), "")
 
 
 def _parsed(body: bytes | str | Json) -> Json | None:

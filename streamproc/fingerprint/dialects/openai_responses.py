@@ -50,7 +50,9 @@ def read(body: Json) -> Chat:
     shown = mapping(body.get("reasoning")).get("summary") not in (None, "none")
     chat.traces = shown or (isinstance(included, list) and "reasoning.encrypted_content" in included)
     chat.session = text(body.get("user")) or text(body.get("safety_identifier"))
-    chat.previous = text(body.get("previous_response_id"))
+    kept = body.get("conversation")
+    chat.state = text(kept) or text(mapping(kept).get("id"))
+    chat.previous = text(body.get("previous_response_id")) or chat.state
     carries_history = any(turn.role == "assistant" for turn in chat.turns)
     chat.stored = bool(chat.previous) or (body.get("store") is not False and not carries_history)
     return chat

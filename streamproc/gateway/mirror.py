@@ -10,9 +10,10 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import Counter
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -24,7 +25,6 @@ from streamproc.gateway.verdicts import applies
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from streamproc.gateway.decoding import Held
     from streamproc.gateway.metrics import Metrics
     from streamproc.gateway.reading import Reader
     from streamproc.gateway.verdicts import Change, Verdicts
@@ -37,47 +37,48 @@ log = logging.getLogger(__name__)
 ANSWER_WITHIN_S: Final = 5.0
 RETRY_S: Final = 1.0
 ASK_EVERY_S: Final = 1.0
-WHOLE_EVERY_S: Final = 300.0  # what somebody else has changed in Redis is put right
+WHOLE_EVERY_S: Final = 600.0  # what somebody else has changed in Redis is put right
 SUSPECT_S: Final = 10.0  # longer than the brokers can be away without the reader's knowing
 MARK_MS: Final = 600_000
 GONE_MS: Final = 3_600_000  # for so long a limiter that is behind cannot bring back what another has removed
-AT_ONCE: Final = 200  # subjects in one call: some 2 ms of Redis' time, and 1 ms of the event loop's
-SCANNED: Final = 500
+AT_ONCE: Final = 50  # subjects in one call: half a millisecond of Redis' time and of the event loop's
+REST_S: Final = 0.001  # between calls when all is written, for the event loop's other work
+SCANNED: Final = 100  # keys that Redis is asked for in one call
 MOST_SUSPECTS: Final = 10_000
 
 # KEYS: of each subject its verdict's and its tombstone's. ARGV: how long tombstones stay, in ms; then of each subject
-# its seq, the end of what applies in ms ("0": nothing does) and the verdict. Returns 1 for each that was done, 0 for
-# each of which Redis has a larger seq.
+# the verdict, or {"seq": ...} alone if nothing applies. Returns a string: 1 for each that was done, 0 for each of which
+# Redis has a larger seq.
 APPLY: Final = """
-local function seq_of(verdict)
-  if type(verdict) ~= 'string' then return 0 end
-  local read, told = pcall(cjson.decode, verdict)
-  return read and type(told) == 'table' and tonumber(told.seq) or 0
+local function read(verdict)
+  if type(verdict) ~= 'string' then return {} end
+  local fine, told = pcall(cjson.decode, verdict)
+  return fine and type(told) == 'table' and told or {}
 end
 local done = {}
 for n = 1, #KEYS / 2 do
   local verdict, gone = KEYS[2 * n - 1], KEYS[2 * n]
-  local seq, ends, value = ARGV[3 * n - 1], ARGV[3 * n], ARGV[3 * n + 1]
-  local known = math.max(seq_of(redis.pcall('GET', verdict)), tonumber(redis.call('GET', gone) or 0))
-  if known > tonumber(seq) then
-    done[n] = 0
+  local told = read(ARGV[n + 1])
+  local known = tonumber(read(redis.pcall('GET', verdict)).seq) or 0
+  if math.max(known, tonumber(redis.call('GET', gone) or 0)) > told.seq then
+    done[n] = '0'
   else
-    done[n] = 1
-    if ends == '0' then
-      redis.call('DEL', verdict)
-      redis.call('SET', gone, seq, 'PX', ARGV[1])
+    done[n] = '1'
+    if told.expires_ms then
+      redis.call('SET', verdict, ARGV[n + 1])
+      redis.call('PEXPIREAT', verdict, string.format('%.0f', told.expires_ms))
     else
-      redis.call('SET', verdict, value)
-      redis.call('PEXPIREAT', verdict, ends)
+      redis.call('DEL', verdict)
+      redis.call('SET', gone, string.format('%.0f', told.seq), 'PX', ARGV[1])
     end
   end
 end
-return done
+return table.concat(done)
 """
 
 
 class _Told(msgspec.Struct, omit_defaults=True):
-    """A key's value."""
+    """A key's value: what applies to its subject."""
 
     action: str
     id: str
@@ -86,13 +87,22 @@ class _Told(msgspec.Struct, omit_defaults=True):
     limit: HeldLimit | None = None
 
 
-class _Row(msgspec.Struct, frozen=True):
-    """A subject as Redis is to have it: without an end, not at all."""
+class _Nothing(msgspec.Struct):
+    """That nothing applies, as of this seq."""
+
+    seq: int
+
+
+class _Row(NamedTuple):
+    """A subject as Redis is to have it."""
 
     subject: str
-    seq: int
-    ends_ms: int = 0
-    value: bytes = b""
+    told: _Told | _Nothing
+
+    @property
+    def write(self) -> str:
+        """What is done to Redis by it, as the metric has it."""
+        return "put" if isinstance(self.told, _Told) else "removed"
 
 
 class Mirror:
@@ -194,8 +204,8 @@ class Mirror:
             await self._write_changes(apply)
             self._show()
             rows = (self._row(key, 0) for key in known[at : at + AT_ONCE])
-            await self._send(apply, [row for row in rows if row.ends_ms])
-            await asyncio.sleep(0)
+            await self._send(apply, [row for row in rows if isinstance(row.told, _Told)])
+            await asyncio.sleep(REST_S)
         self._left = 0
 
     async def _write_changes(self, apply: Callable[..., Any]) -> None:
@@ -207,18 +217,17 @@ class Mirror:
         """Return how Redis is to have the subject; `seq` is its last one, should the table have forgotten it."""
         held = self._verdicts.newest(subject)
         if held is None or not applies(held, now_ms()):
-            return _Row(subject, held.seq if held is not None else seq)
-        return _Row(subject, held.seq, held.expires_ms or 0, _encode(_told(held)))
+            return _Row(subject, _Nothing(held.seq if held is not None else seq))
+        return _Row(subject, _Told(held.action, held.id, held.seq, held.expires_ms or 0, held.limit))
 
     async def _send(self, apply: Callable[..., Any], rows: list[_Row]) -> None:
         if not rows:
             return
-        keys = [name for row in rows for name in (self._verdict + row.subject, self._gone + row.subject)]
-        values = [value for row in rows for value in (str(row.seq), str(row.ends_ms), row.value)]
-        done = await apply(keys, [GONE_MS, *values])
-        for row, was_done in zip(rows, done, strict=True):
-            write = ("put" if row.ends_ms else "removed") if was_done else "newer"
-            self._metrics.add("gateway_mirror_writes_total", write=write)
+        keys = [(name + row.subject).encode() for row in rows for name in (self._verdict, self._gone)]
+        done = await apply(keys, [GONE_MS, *(_encode(row.told) for row in rows)])
+        writes = Counter(row.write if flag == ord("1") else "newer" for row, flag in zip(rows, done, strict=True))
+        for write, count in writes.items():
+            self._metrics.add("gateway_mirror_writes_total", count, write=write)
 
     # -- what Redis has and should not -----------------------------------------------------------------
 
@@ -270,10 +279,6 @@ class Mirror:
             else:
                 log.error("Redis does not answer as it should (%s): the mirror waits", why)
         self._up = up
-
-
-def _told(held: Held) -> _Told:
-    return _Told(held.action, held.id, held.seq, held.expires_ms or 0, held.limit)
 
 
 def _seq(value: bytes | None) -> int:

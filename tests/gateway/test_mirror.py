@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from streamproc.gateway.mirror import Mirror
 from streamproc.gateway.reading import Reader
 from streamproc.gateway.redis_client import Redis
 from streamproc.gateway.verdicts import Change, Verdicts
+from tests.deploy.tables import OPERATING
 from tests.gateway.events import HOUR, event
 from tests.gateway.redis_server import PREFIX, RedisServer, needs_redis
 from tests.gateway.test_limiter import now_ms
@@ -279,6 +282,12 @@ def test_more_changes_than_subjects_become_one_writing_of_all(redis_server: Redi
     asyncio.run(story())
 
 
+def test_a_value_is_as_the_documents_show_it() -> None:
+    (row,) = re.findall(r"`streamproc:verdict:<kind>:<id>` \| `(.*?)` \|", OPERATING.read_text())
+    assert orjson.loads(module._encode(module._decode(row))) == orjson.loads(row)
+    assert told.read({}).gateway.redis_prefix + "verdict:" == PREFIX
+
+
 def test_a_prefix_is_taken_literally(redis_server: RedisServer) -> None:
     async def story() -> None:
         side = Side(redis_server.url, REDIS_PREFIX="a*[b]?:")
@@ -298,8 +307,8 @@ def test_in_any_order_and_batches_the_largest_seq_holds(shared_redis: RedisServe
     """An even seq is a release."""
 
     def row(seq: int) -> module._Row:
-        value = module._encode(module._Told("suspend", "e1", seq, now_ms() + HOUR))
-        return module._Row("account:a1", seq, now_ms() + HOUR, value) if seq % 2 else module._Row("account:a1", seq)
+        applies = module._Told("suspend", "e1", seq, now_ms() + HOUR)
+        return module._Row("account:a1", applies if seq % 2 else module._Nothing(seq))
 
     async def story() -> None:
         side = Side(shared_redis.url)

@@ -33,6 +33,8 @@ SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 MODES: Final = ("shadow", "enforce")
 UNREADY: Final = ("open", "closed")
+BUCKETS: Final = ("memory", "redis")
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 MOST_SUBJECTS: Final = 100_000_000
 MOST_PER_MIN: Final = 1e9
 MOST_EPOCH: Final = 2**31
@@ -130,6 +132,10 @@ class GatewaySettings:
     content_pepper: bytes = field(repr=False)
     pepper_epoch: int
     most_waiting: int
+    redis_url: str | None = field(repr=False)
+    redis_prefix: str
+    buckets: str
+    buckets_wait_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +244,12 @@ def _per_min(value: str) -> float:
     return rate
 
 
+def _redis(value: str) -> str | None:
+    if value and not value.startswith(REDIS_SCHEMES):
+        raise ValueError("must begin with redis://, rediss:// or unix://")  # without the value: it may have a password
+    return value or None
+
+
 def _appeal(value: str) -> str:
     if value and not (value.startswith(("https://", "http://", "mailto:")) and value.isascii() and value.isprintable()):
         raise ValueError(f"{value!r} is no https:, http: or mailto: address")
@@ -341,6 +353,16 @@ VARIABLES: Final = (
     ),
     Variable("PEPPER_EPOCH", "gateway.pepper_epoch", "0", _epoch, "one more with each new CONTENT_PEPPER"),
     Variable("GATEWAY_MOST_WAITING", "gateway.most_waiting", "10000", _subjects, "request events held at most"),
+    Variable("REDIS_URL", "gateway.redis_url", "", _redis, "where the limiter mirrors what is in force; never shown"),
+    Variable("REDIS_PREFIX", "gateway.redis_prefix", "streamproc:", _text, "what all keys in Redis begin with"),
+    Variable(
+        "GATEWAY_BUCKETS",
+        "gateway.buckets",
+        "memory",
+        _one_of(*BUCKETS, case=str.lower),
+        "of throttles: in each gateway's memory, or in Redis for all of them together",
+    ),
+    Variable("GATEWAY_BUCKETS_WAIT_S", "gateway.buckets_wait_s", "0.03", _seconds, "then memory counts instead"),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 
@@ -404,5 +426,9 @@ def _contradictions(settings: Settings) -> tuple[tuple[bool, str], ...]:
         (
             len(set(names)) < len(names),
             "TOPIC_*: two topics have the same name, give each its own",
+        ),
+        (
+            settings.gateway.buckets == "redis" and settings.gateway.redis_url is None,
+            "REDIS_URL: GATEWAY_BUCKETS is redis, set it",
         ),
     )

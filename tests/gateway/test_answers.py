@@ -130,7 +130,7 @@ def waits(limit: Limit | None, *tokens: int) -> list[float | None]:
 @pytest.fixture
 def _mid_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands the buckets' clock still, half-way through a window."""
-    for module in ("limits.aio.storage.memory", "limits.aio.strategies", "streamproc.gateway.buckets"):
+    for module in ("limits.aio.storage.memory", "limits.aio.strategies"):
         monkeypatch.setattr(f"{module}.time.time", lambda: 1_800_000_030.0)
 
 

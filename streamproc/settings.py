@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DECISION",
     "VARIABLES",
+    "AuthzSettings",
     "GatewaySettings",
     "KafkaSettings",
+    "Place",
     "Settings",
     "SettingsError",
     "TopicNames",
@@ -40,6 +42,9 @@ MOST_PER_MIN: Final = 1e9
 MOST_EPOCH: Final = 2**31
 LEAST_PEPPER_BYTES: Final = 16
 DECISION: Final = "{decision}"  # what stands for a decision's id in APPEAL_URL
+NO_GRPC: Final = "off"
+
+Place: TypeAlias = tuple[str, ...]  # where a proxy says something: a header's name, or a metadata namespace and keys
 
 
 class SettingsError(ValueError):
@@ -139,12 +144,26 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthzSettings:
+    """What the proxies that ask for authorisation are asked at, and where they say who a caller is."""
+
+    grpc: str
+    account: tuple[Place, ...]
+    org: tuple[Place, ...]
+    key: tuple[Place, ...]
+    address: tuple[Place, ...]
+    answer_s: float
+    most_open: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that the environment says."""
 
     kafka: KafkaSettings
     topics: TopicNames
     gateway: GatewaySettings
+    authz: AuthzSettings
     state_url: str
     policy: Path | None
     mode: str | None
@@ -258,6 +277,24 @@ def _appeal(value: str) -> str:
     return value
 
 
+def _grpc(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (value == NO_GRPC or value.startswith("unix:/") or (host and colon and port.isdecimal())):
+        raise ValueError(f"{value!r} is not host:port, unix:/path or {NO_GRPC}")
+    return value
+
+
+def _places(value: str) -> tuple[Place, ...]:
+    return tuple(_place(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _place(value: str) -> Place:
+    namespace, *keys = value.removeprefix("metadata:").split("/")
+    if not (all(keys) and namespace and bool(keys) is value.startswith("metadata:")):
+        raise ValueError(f"{value!r} is neither a header's name nor metadata:NAMESPACE/KEY[/KEY...]")
+    return (namespace, *keys) if keys else (value.lower(),)
+
+
 def _one_of(*allowed: str, case: Callable[[str], str] = str.upper) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if case(value) not in allowed:
@@ -363,6 +400,19 @@ VARIABLES: Final = (
         "of throttles: in each gateway's memory, or in Redis for all of them together",
     ),
     Variable("GATEWAY_BUCKETS_WAIT_S", "gateway.buckets_wait_s", "0.03", _seconds, "then memory counts instead"),
+    Variable("AUTHZ_GRPC", "authz.grpc", "localhost:8322", _grpc, "where Envoy asks: host:port, unix:/path or off"),
+    Variable("AUTHZ_ACCOUNT", "authz.account", "", _places, "header that the proxy itself sets, or metadata:..."),
+    Variable("AUTHZ_ORG", "authz.org", "", _places, "the same for the organisation"),
+    Variable(
+        "AUTHZ_KEY",
+        "authz.key",
+        "authorization,x-api-key,api-key,x-goog-api-key",
+        _places,
+        "the same for the key; of several the first that is there",
+    ),
+    Variable("AUTHZ_ADDRESS", "authz.address", "", _places, "the same for the address; default: the proxy's peer"),
+    Variable("AUTHZ_ANSWER_S", "authz.answer_s", "600", _seconds, "an event waits for its answer for this long"),
+    Variable("AUTHZ_MOST_OPEN", "authz.most_open", "20000", _subjects, "events that wait for answers at most"),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 
@@ -376,7 +426,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: a value that is wrong, or that does not go with another.
     """
-    values: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "gateway": {}, "": {}}
+    values: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "gateway": {}, "authz": {}, "": {}}
     for variable in VARIABLES:
         part, _, name = variable.setting.rpartition(".")
         try:
@@ -387,6 +437,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         kafka=KafkaSettings(**values["kafka"]),
         topics=TopicNames(**values["topics"]),
         gateway=GatewaySettings(**values["gateway"]),
+        authz=AuthzSettings(**values["authz"]),
         **values[""],
     )
     for wrong, text in _contradictions(settings):

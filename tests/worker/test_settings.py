@@ -57,6 +57,9 @@ def test_every_variable_is_read_and_an_empty_one_is_unset(tmp_path: Path) -> Non
         "REDIS_URL": "rediss://me:secret@cache:6380/2",
         "GATEWAY_BUCKETS": "Redis",
         "GATEWAY_BUCKETS_WAIT_S": "0.05",
+        "AUTHZ_GRPC": "unix:/run/streamproc.sock",
+        "AUTHZ_ANSWER_S": "1",
+        "AUTHZ_MOST_OPEN": "2",
     }
     given |= {variable.name: f"x.{variable.name}" for variable in VARIABLES if variable.name not in given}
     told, plain = read(given), read(dict.fromkeys(given, ""))
@@ -94,6 +97,10 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
     ("name", "value"),
     [
         ("KAFKA_BOOTSTRAP_SERVERS", "kafka://a:1"),
+        ("AUTHZ_GRPC", "somewhere"),
+        ("AUTHZ_ACCOUNT", "metadata:envoy.filters.http.jwt_authn"),
+        ("AUTHZ_ORG", "x-org/id"),
+        ("AUTHZ_KEY", "metadata:a//b"),
         ("KAFKA_BOOTSTRAP_SERVERS", "broker"),
         ("KAFKA_BOOTSTRAP_SERVERS", "a:0"),
         ("KAFKA_BOOTSTRAP_SERVERS", ","),

@@ -250,7 +250,7 @@ class Mirror:
             if not cursor:
                 break
         if self._reader.current:
-            gone = {key: seq for key, seq in self._suspects.items() if suspects.get(key) == seq}
+            gone = dict(self._suspects.items() & suspects.items())
             self._changed |= gone
             suspects = {key: seq for key, seq in suspects.items() if key not in gone}
         self._suspects = suspects

@@ -173,6 +173,25 @@ def test_a_redis_that_was_flushed_has_all_of_it_again(redis_server: RedisServer)
     asyncio.run(story())
 
 
+def test_what_changes_while_all_is_written_does_not_wait_for_its_end(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(module, "REST_S", 0.1)
+
+    async def story() -> None:
+        side = Side(redis_server.url)
+        side.take(*(recent(f"a{n}") for n in range(100)))
+        async with side.running():
+            await until(lambda: len(redis_server.verdicts()) > 1)
+            side.take(recent("new"))
+            await until(lambda: "account:new" in redis_server.verdicts())
+            assert len(redis_server.verdicts()) < 90
+            assert 10 < side.waiting < 100
+
+    asyncio.run(story())
+
+
 def test_while_redis_is_away_nothing_queues_and_all_of_it_is_there_afterwards(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -62,7 +62,7 @@ class Store:
         window_s = item.get_expiry()
         key = item.key_for(name, subject)
         _, before_s, count, present_s = await self._storage.get_sliding_window(key, window_s)
-        return (present_s if count else before_s) % window_s
+        return (present_s if count else before_s) % window_s or window_s  # a multiple of it is as a window begins
 
 
 class Buckets:

@@ -60,7 +60,7 @@ for n = 1, #KEYS / 2 do
   local verdict, gone = KEYS[2 * n - 1], KEYS[2 * n]
   local told = read(ARGV[n + 1])
   local known = tonumber(read(redis.pcall('GET', verdict)).seq) or 0
-  if math.max(known, tonumber(redis.call('GET', gone) or 0)) > told.seq then
+  if math.max(known, tonumber(redis.pcall('GET', gone)) or 0) > told.seq then
     done[n] = '0'
   else
     done[n] = '1'
@@ -121,7 +121,7 @@ class Mirror:
         self._verdict, self._gone = f"{settings.redis_prefix}verdict:", f"{settings.redis_prefix}gone:"
         self._mark = f"{settings.redis_prefix}mirror:{uuid.uuid4().hex}"  # lost when Redis loses what it has
         self._whole_due = True
-        self._left = 0  # subjects that the writing of the whole has yet to come to
+        self._left = 0  # subjects that Redis may lack and the writing of the whole has yet to come to
         self._changed: dict[str, int] = {}  # subject -> its last seq that was in force
         self._some = asyncio.Event()
         self._suspects: dict[str, int] = {}  # subjects that Redis has and the table does not know -> their seq
@@ -196,11 +196,11 @@ class Mirror:
 
     async def _write_all(self, apply: Callable[..., Any]) -> None:
         """Write all that applies, some at once, with what changes meanwhile in between."""
-        self._whole_due = False
+        lost, self._whole_due = self._whole_due, False
         self._next_whole_s = time.monotonic() + WHOLE_EVERY_S
         known = self._verdicts.known()
         for at in range(0, len(known), AT_ONCE):
-            self._left = len(known) - at
+            self._left = len(known) - at if lost else 0
             await self._write_changes(apply)
             self._show()
             rows = (self._row(key, 0) for key in known[at : at + AT_ONCE])
@@ -250,7 +250,7 @@ class Mirror:
             if not cursor:
                 break
         if self._reader.current:
-            gone = {key: seq for key, seq in self._suspects.items() if suspects.get(key) == seq}
+            gone = dict(self._suspects.items() & suspects.items())
             self._changed |= gone
             suspects = {key: seq for key, seq in suspects.items() if key not in gone}
         self._suspects = suspects

@@ -24,7 +24,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
         server.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One for tests that empty it themselves."""
     from tests.gateway.redis_server import RedisServer  # noqa: PLC0415 - as above

@@ -163,6 +163,11 @@ def test_what_one_bucket_refuses_costs_nothing_in_the_other() -> None:
     assert found[1] == 30.0
 
 
+def test_as_a_window_begins_all_of_it_is_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limits.aio.storage.memory.time.time", lambda: 1_800_000_000.0)
+    assert waits(Limit(requests_per_min=1), 0, 0) == [None, 60.0]
+
+
 @pytest.mark.usefixtures("_mid_minute")
 def test_requests_at_the_same_time_get_no_more_than_those_in_turn() -> None:
     async def ask() -> list[float | None]:

@@ -92,6 +92,7 @@ def recent(name: str, action: Any = "suspend", step: int = 0, ago_ms: int = 60_0
 
 
 BEGAN = now_ms()
+NAMES = [f"account:a{n}" for n in (1, 2, 3)]
 
 
 def test_a_subject_has_a_key_with_its_decision_that_ends_when_that_does(redis_server: RedisServer) -> None:
@@ -173,6 +174,25 @@ def test_a_redis_that_was_flushed_has_all_of_it_again(redis_server: RedisServer)
     asyncio.run(story())
 
 
+def test_what_changes_while_all_is_written_does_not_wait_for_its_end(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(module, "REST_S", 0.1)
+
+    async def story() -> None:
+        side = Side(redis_server.url)
+        side.take(*(recent(f"a{n}") for n in range(100)))
+        async with side.running():
+            await until(lambda: len(redis_server.verdicts()) > 1)
+            side.take(recent("new"))
+            await until(lambda: "account:new" in redis_server.verdicts())
+            assert len(redis_server.verdicts()) < 90
+            assert 10 < side.waiting < 100
+
+    asyncio.run(story())
+
+
 def test_while_redis_is_away_nothing_queues_and_all_of_it_is_there_afterwards(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -236,6 +256,7 @@ def test_what_a_dead_limiter_left_is_removed_once_nobody_can_know_it(
         redis_server.ask("SET", "elsewhere:a1", "kept")
         redis_server.ask("SET", foreign, "neither JSON nor ours")
         redis_server.ask("RPUSH", f"{PREFIX}account:list", "1")
+        redis_server.ask("RPUSH", "streamproc:gone:account:list", "1")
         side.take(recent("a1", "release", step=1), recent("list"))
         side.reader.current = False
         async with side.running():
@@ -286,6 +307,32 @@ def test_a_value_is_as_the_documents_show_it() -> None:
     (row,) = re.findall(r"`streamproc:verdict:<kind>:<id>` \| `(.*?)` \|", OPERATING.read_text())
     assert orjson.loads(module._encode(module._decode(row))) == orjson.loads(row)
     assert told.read({}).gateway.redis_prefix + "verdict:" == PREFIX
+
+
+def test_what_somebody_has_changed_in_redis_is_put_right_and_nothing_was_behind(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WHOLE_EVERY_S", 0.3)
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(module, "REST_S", 0.1)
+
+    async def story() -> None:
+        side = Side(redis_server.url)
+        side.take(recent("a1"), recent("a2"), recent("a3"))
+        async with side.running():
+            await until(lambda: side.equal)
+            redis_server.ask("DEL", f"{PREFIX}account:a1")
+            redis_server.ask("SET", f"{PREFIX}account:a2", "{}")
+            waited = []
+
+            def right() -> bool:
+                waited.append(side.waiting)
+                return all(held and "seq" in held for held in map(redis_server.verdicts().get, NAMES))
+
+            await until(right)
+            assert set(waited) == {0}
+
+    asyncio.run(story())
 
 
 def test_a_prefix_is_taken_literally(redis_server: RedisServer) -> None:

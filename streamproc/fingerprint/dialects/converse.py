@@ -39,7 +39,8 @@ def read(body: Json) -> Chat:
     for message in messages:
         for turn in _turns("assistant" if message.get("role") == "assistant" else "user", message.get("content")):
             add_turn(chat.turns, turn)
-    for tool in map(_spec, objects(mapping(body.get("toolConfig")).get("tools"))):
+    tools = objects(mapping(body.get("toolConfig")).get("tools"))  # among them marks for the cache
+    for tool in filter(None, (mapping(one.get("toolSpec") or one.get("systemTool")) for one in tools)):
         chat.tools.append((text(tool.get("name")), mapping(tool.get("inputSchema")).get("json")))
     structure = mapping(mapping(mapping(body.get("outputConfig")).get("textFormat")).get("structure"))
     chat.schema = mapping(structure.get("jsonSchema")).get("schema")
@@ -111,7 +112,3 @@ def _signature(reasoning: Json) -> str:
     """A reasoning block's signature: whole in `reasoningText`, alone in a stream's delta, or what was redacted."""
     signed = mapping(reasoning.get("reasoningText")) or reasoning
     return text(signed.get("signature")) or text(reasoning.get("redactedContent"))
-
-
-def _spec(tool: Json) -> Json:
-    return mapping(tool.get("toolSpec"))

@@ -33,7 +33,6 @@ PARAMS = (
     "thinkingConfig",
 )
 REFUSING = frozenset({"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY"})
-MOST_DEPTH = 64  # of a schema
 _HUMP = re.compile(r"_([a-z])")
 
 
@@ -49,10 +48,8 @@ def read(body: Json) -> Chat:
             add_turn(chat.turns, turn)
     for group in map(_camel, objects(body.get("tools"))):
         for tool in map(_camel, objects(group.get("functionDeclarations"))):
-            parameters = tool.get("parameters") or tool.get("parametersJsonSchema")
-            chat.tools.append((text(tool.get("name")), _typed(parameters)))
-    schema = config.get("responseSchema") or config.get("responseJsonSchema")
-    chat.schema = _typed(schema) or config.get("responseMimeType")
+            chat.tools.append((text(tool.get("name")), tool.get("parameters") or tool.get("parametersJsonSchema")))
+    chat.schema = config.get("responseSchema") or config.get("responseJsonSchema") or config.get("responseMimeType")
     chat.temperature = number(config.get("temperature"))
     chat.max_tokens = whole(config.get("maxOutputTokens"))
     chat.traces = _camel(mapping(config.get("thinkingConfig"))).get("includeThoughts") is True
@@ -105,18 +102,6 @@ def _parts(value: Any) -> list[Json]:
 
 def _written(value: Any) -> str:
     return orjson.dumps(value).decode()
-
-
-def _typed(schema: Any, depth: int = 0) -> Any:
-    """A schema with its types in lower case: `STRING` and `string` mean the same. Deeper than `MOST_DEPTH` as it is."""
-    if isinstance(schema, list) and depth < MOST_DEPTH:
-        return [_typed(one, depth + 1) for one in schema]
-    if not isinstance(schema, dict) or depth >= MOST_DEPTH:
-        return schema
-    typed = {name: _typed(value, depth + 1) for name, value in schema.items()}
-    if isinstance(schema.get("type"), str):
-        typed["type"] = schema["type"].lower()
-    return typed
 
 
 def _camel(members: Json) -> Json:

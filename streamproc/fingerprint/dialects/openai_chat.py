@@ -95,9 +95,10 @@ def content(value: Any) -> tuple[str, int]:
 
 def _turn(message: Json) -> Turn:
     said, images = content(message.get("content"))
-    said += text(message.get("refusal"))
-    calls = [
-        Call(text(function.get("name")), function.get("arguments"))
-        for function in (mapping(call.get("function")) for call in objects(message.get("tool_calls")))
-    ]
+    if "refusal" in message:
+        said += text(message["refusal"])
+    calls = []
+    if "tool_calls" in message:
+        functions = (mapping(call.get("function")) for call in objects(message["tool_calls"]))
+        calls = [Call(text(function.get("name")), function.get("arguments")) for function in functions]
     return Turn(ROLES.get(text(message.get("role")), "user"), said, calls, images)

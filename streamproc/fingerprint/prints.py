@@ -155,7 +155,7 @@ class Fingerprinter:
 
     def _of_chat(self, event: Json, chat: Chat) -> HMAC | None:
         event["n_messages"] = chat.n_messages
-        event["n_assistant"] = sum(turn.role == "assistant" for turn in chat.turns)
+        event["n_assistant"] = [turn.role for turn in chat.turns].count("assistant")
         event["n_tools"] = len(chat.tools)
         for name, value in (
             ("model", chat.model if _MODEL.fullmatch(chat.model) else ""),
@@ -182,7 +182,8 @@ class Fingerprinter:
             event["schema_fp"] = self._content.of("schema_fp", canonical_schema(chat.schema))
         if chat.tools:
             tools = sorted(
-                framed(name.encode("utf-8", "surrogatepass")) + canonical_schema(schema) for name, schema in chat.tools
+                framed(name.encode("utf-8", "surrogatepass")) + (canonical_schema(schema) if schema else b"")
+                for name, schema in chat.tools
             )
             event["tools_fp"] = self._content.of("tools_fp", b"".join(map(framed, tools)))
         signature = next((turn.signature for turn in reversed(chat.turns) if turn.signature), "")

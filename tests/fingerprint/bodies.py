@@ -147,6 +147,9 @@ def _hostile_shapes(size: int) -> dict[str, bytes]:
         "deep arguments": calls + b",".join([call] * (size // len(call) + 1)) + b"]}]}",
         "deep content": b'{"messages":[{"role":"user","content":' + lists + b"}]}",
         "many turns": chat(*["a"] * (size // 30)),
+        "many answers in a row": orjson.dumps(
+            {"messages": [{"role": "assistant", "content": "a" * 60}] * (size // 92)}
+        ),
         "many parts": orjson.dumps({"messages": [{"role": "user", "content": [{"text": "a"}] * (size // 13)}]}),
         "many tools": head + b",".join([b'{"function":{"name":"f"}}'] * (size // 26)) + b"]}",
         "many members": orjson.dumps({"messages": [{str(at): at for at in range(size // 12)}]}),

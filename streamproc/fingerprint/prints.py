@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from heapq import nlargest
 from hmac import HMAC
 from typing import Any, TypeAlias
 
@@ -13,7 +14,7 @@ import orjson
 from streamproc.fingerprint.classify import classes
 from streamproc.fingerprint.client import client
 from streamproc.fingerprint.dialects import Route, route
-from streamproc.fingerprint.keyed import Keyed, Peppers, canonical, done, framed, network, squeezed
+from streamproc.fingerprint.keyed import Keyed, Peppers, canonical, canonical_schema, done, framed, network, squeezed
 from streamproc.fingerprint.language import language
 from streamproc.fingerprint.neutral import Chat, Json, Reply, Turn
 from streamproc.fingerprint.simhash import Words
@@ -34,6 +35,8 @@ IDENTITIES = ("account", "org", "key", "payer", "device", "session", "ip", "emai
 SESSION_HEADERS = ("x-claude-code-session-id", "session_id", "x-session-id")
 _MODEL = re.compile(r"[\w./:@-]{1,64}")  # anything else is no model's name, and may be text
 _BATCH = re.compile(r"/batches(?:$|[/?])|:batchGenerateContent\b|/batchPredictionJobs\b|/model-invocation-job")
+_ROLES = {role: framed(role.encode()) for role in ("user", "assistant", "tool")}
+MOST_TASKS = 16  # payloads of which the longest, white space left out, is the task
 MOST_WHOLE = 2**53 - 1
 
 
@@ -152,7 +155,7 @@ class Fingerprinter:
 
     def _of_chat(self, event: Json, chat: Chat) -> HMAC | None:
         event["n_messages"] = chat.n_messages
-        event["n_assistant"] = sum(turn.role == "assistant" for turn in chat.turns)
+        event["n_assistant"] = [turn.role for turn in chat.turns].count("assistant")
         event["n_tools"] = len(chat.tools)
         for name, value in (
             ("model", chat.model if _MODEL.fullmatch(chat.model) else ""),
@@ -176,10 +179,11 @@ class Fingerprinter:
         if chat.params:
             event["params_fp"] = self._content.of("params_fp", canonical(chat.params))
         if chat.schema is not None:
-            event["schema_fp"] = self._content.of("schema_fp", canonical(chat.schema))
+            event["schema_fp"] = self._content.of("schema_fp", canonical_schema(chat.schema))
         if chat.tools:
             tools = sorted(
-                framed(name.encode("utf-8", "surrogatepass")) + canonical(schema) for name, schema in chat.tools
+                framed(name.encode("utf-8", "surrogatepass")) + (canonical_schema(schema) if schema else b"")
+                for name, schema in chat.tools
             )
             event["tools_fp"] = self._content.of("tools_fp", b"".join(map(framed, tools)))
         signature = next((turn.signature for turn in reversed(chat.turns) if turn.signature), "")
@@ -193,7 +197,8 @@ class Fingerprinter:
         template = template or self._words.simhash(bare(chat.system, user))
         if template:
             event["template_fp"] = template
-        task = max((squeezed(one.casefold()) for one in payloads), key=len)
+        longest = nlargest(MOST_TASKS, payloads, key=len)
+        task = max((squeezed(one.casefold()) for one in longest), key=len)
         if task:
             event["task_fp"] = self._content.of("task_fp", task)
         spoken = language(user)
@@ -210,10 +215,11 @@ class Fingerprinter:
         running.update(framed(system))
         running.update(framed(chat.previous.encode("utf-8", "surrogatepass")))
         last = max((at for at, turn in enumerate(chat.turns) if turn.role == "assistant"), default=-1)
-        for at, turn in enumerate(chat.turns):
-            running.update(_written(turn))
-            if at == last:
-                event["prefix_fp"] = done(running)
+        written = [*map(_written, chat.turns)]
+        if last >= 0:
+            running.update(b"".join(written[: last + 1]))
+            event["prefix_fp"] = done(running)
+        running.update(b"".join(written[last + 1 :]))
         if chat.previous:
             event["prefix_fp"] = self._state(chat.previous)
         whole = running.copy()
@@ -261,7 +267,7 @@ def _parsed(body: bytes | str | Json) -> Json | None:
 
 def _written(turn: Turn) -> bytes:
     """A turn's bytes for hashing: role, text without white space, calls with canonical arguments."""
-    parts = [turn.role.encode(), squeezed(turn.text)]
+    written = _ROLES[turn.role] + framed(squeezed(turn.text))
     for call in turn.calls:
-        parts += [call.name.encode("utf-8", "surrogatepass"), canonical(call.arguments)]
-    return b"".join(map(framed, parts))
+        written += framed(call.name.encode("utf-8", "surrogatepass")) + framed(canonical(call.arguments))
+    return written

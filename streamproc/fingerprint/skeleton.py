@@ -22,6 +22,7 @@ CHANGING_CHARS = 4000  # at each end of a system prompt, where clients write dat
 _OPENED, _CLOSED = "<system-reminder>", "</system-reminder>"
 _BILLED = "x-anthropic-billing-header:"
 _BILLING = re.compile(rf"^{_BILLED}[^\n]{{0,400}}\n?", re.MULTILINE)
+LEAST_ID_CHARS = 16  # of hexadecimal digits in a row
 LEAST_LEFT_WORDS = 8  # fewer left of a text, and what a client is said to have added may be the text itself
 LEAST_SKELETON_WORDS = 4  # fewer left, and what was taken for payload may be the instruction itself
 _CHANGING = re.compile(
@@ -45,7 +46,7 @@ _LABEL = re.compile(
     r"(\S[^\n]*+(?:\n(?![ \t]*\n|[\w #*]{1,24}:)[^\n]*+)*+)",  # its lines up to an empty one or the next label
     re.IGNORECASE,
 )
-_PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
+_PARAGRAPH = re.compile(r"\n[ \t\r]*+\n\s*+")
 
 
 def without_client_notes(text: str) -> str:
@@ -89,9 +90,10 @@ def _lasting(text: str) -> str:
 def _lasts(word: str) -> str:
     """What of a word is the same on another day."""
     plain = word.strip(EDGES)
-    if plain.isalpha():
+    if plain.isalpha() and len(plain) < LEAST_ID_CHARS:
         return "" if plain.casefold() in _DATE_WORDS else word
-    return _CHANGING.sub("", word)
+    rest = _CHANGING.sub("", word)
+    return rest if rest.strip(EDGES) else ""
 
 
 _LASTING = Kept(_lasts)
@@ -112,28 +114,33 @@ def split(text: str) -> tuple[str, list[str]]:
         payloads.append(found[1])
         return "\n"
 
+    def quoted(found: re.Match[str]) -> str:
+        if len(found[0]) > LEAST_QUOTED_CHARS:
+            payloads.append(found[0][1:-1])
+        return " "
+
     text = _without_tagged(text, payloads)
     for fence in _FENCES:
         if fence[0] in text and fence in text:  # one character is found faster
             text = _without_fenced(text, fence, payloads)
     paragraphs = _PARAGRAPH.split(text)
-    long = [one for one in paragraphs if len(one) > LONG_PARAGRAPH_CHARS]
+    long = [one for one in paragraphs if len(one) > LONG_PARAGRAPH_CHARS] if len(text) > LONG_PARAGRAPH_CHARS else []
     if long:
         payloads += long
         text = "\n\n".join(one for one in paragraphs if len(one) <= LONG_PARAGRAPH_CHARS)
     text = window(text)
     if ":" in text:
         text = _LABEL.sub(cut, f"\n{text}")
-    payloads += [found[1:-1] for found in _QUOTED.findall(text) if len(found) > LEAST_QUOTED_CHARS]
+    instruction = _QUOTED.sub(quoted, text)
     if not payloads:
         payloads.append(max(_PARAGRAPH.split(text), key=len))
-    return text, payloads
+    return instruction, payloads
 
 
 def skeleton(system: str, instruction: str) -> list[str]:
     """The words, not yet normalised (`simhash.Words` does), of system prompt and instruction."""
     words = _QUOTED.sub(" ", window(system)).split(None, SYSTEM_WORDS)[:SYSTEM_WORDS]
-    return words + _QUOTED.sub(" ", instruction).split(None, USER_WORDS)[:USER_WORDS]
+    return words + instruction.split(None, USER_WORDS)[:USER_WORDS]
 
 
 def bare(system: str, user: str) -> list[str]:

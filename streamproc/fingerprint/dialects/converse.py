@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from streamproc.fingerprint.keyed import canonical
@@ -13,9 +11,9 @@ from streamproc.fingerprint.neutral import (
     Json,
     Reply,
     Turn,
-    add_turn,
     chosen,
     mapping,
+    merged,
     number,
     objects,
     text,
@@ -36,10 +34,9 @@ def read(body: Json) -> Chat:
     if more:
         chat.params["additionalModelRequestFields"] = more
     chat.system = "\n".join(_said(one) for one in objects(body.get("system")))
-    for message in messages:
-        for turn in _turns("assistant" if message.get("role") == "assistant" else "user", message.get("content")):
-            add_turn(chat.turns, turn)
-    for tool in map(_spec, objects(mapping(body.get("toolConfig")).get("tools"))):
+    chat.turns = merged(turn for message in messages for turn in _turns(message))
+    tools = objects(mapping(body.get("toolConfig")).get("tools"))  # among them marks for the cache
+    for tool in filter(None, (mapping(one.get("toolSpec") or one.get("systemTool")) for one in tools)):
         chat.tools.append((text(tool.get("name")), mapping(tool.get("inputSchema")).get("json")))
     structure = mapping(mapping(mapping(body.get("outputConfig")).get("textFormat")).get("structure"))
     chat.schema = mapping(structure.get("jsonSchema")).get("schema")
@@ -80,8 +77,9 @@ def _count(reply: Reply, usage: Json) -> None:
         reply.tok_out = whole(usage.get("outputTokens"))
 
 
-def _turns(role: str, content: Any) -> list[Turn]:
+def _turns(message: Json) -> list[Turn]:
     """A message's turns: results of tools come in a user's message and are turns of their own."""
+    role, content = "assistant" if message.get("role") == "assistant" else "user", message.get("content")
     turns: list[Turn] = []
     words: list[str] = []
     turn = Turn(role)
@@ -111,7 +109,3 @@ def _signature(reasoning: Json) -> str:
     """A reasoning block's signature: whole in `reasoningText`, alone in a stream's delta, or what was redacted."""
     signed = mapping(reasoning.get("reasoningText")) or reasoning
     return text(signed.get("signature")) or text(reasoning.get("redactedContent"))
-
-
-def _spec(tool: Json) -> Json:
-    return mapping(tool.get("toolSpec"))

@@ -13,9 +13,9 @@ from streamproc.fingerprint.neutral import (
     Json,
     Reply,
     Turn,
-    add_turn,
     chosen,
     mapping,
+    merged,
     number,
     objects,
     text,
@@ -33,7 +33,6 @@ PARAMS = (
     "thinkingConfig",
 )
 REFUSING = frozenset({"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY"})
-MOST_DEPTH = 64  # of a schema
 _HUMP = re.compile(r"_([a-z])")
 
 
@@ -44,15 +43,11 @@ def read(body: Json) -> Chat:
     config = _camel(mapping(body.get("generationConfig")))
     chat = Chat(n_messages=len(contents), params=chosen(config, PARAMS), model=text(body.get("model")))
     chat.system = "\n".join(text(part.get("text")) for part in _parts(body.get("systemInstruction")))
-    for one in contents:
-        for turn in _turns(one):
-            add_turn(chat.turns, turn)
+    chat.turns = merged(turn for one in contents for turn in _turns(one))
     for group in map(_camel, objects(body.get("tools"))):
         for tool in map(_camel, objects(group.get("functionDeclarations"))):
-            parameters = tool.get("parameters") or tool.get("parametersJsonSchema")
-            chat.tools.append((text(tool.get("name")), _typed(parameters)))
-    schema = config.get("responseSchema") or config.get("responseJsonSchema")
-    chat.schema = _typed(schema) or config.get("responseMimeType")
+            chat.tools.append((text(tool.get("name")), tool.get("parameters") or tool.get("parametersJsonSchema")))
+    chat.schema = config.get("responseSchema") or config.get("responseJsonSchema") or config.get("responseMimeType")
     chat.temperature = number(config.get("temperature"))
     chat.max_tokens = whole(config.get("maxOutputTokens"))
     chat.traces = _camel(mapping(config.get("thinkingConfig"))).get("includeThoughts") is True
@@ -86,6 +81,7 @@ def answer(reply: Reply, body: Json) -> None:
 def _turns(one: Json) -> list[Turn]:
     turn = Turn("assistant" if one.get("role") == "model" else "user")
     results: list[Turn] = []
+    words: list[str] = []
     for part in map(_camel, _parts(one)):
         call, result = mapping(part.get("functionCall")), mapping(part.get("functionResponse"))
         if call:
@@ -93,9 +89,10 @@ def _turns(one: Json) -> list[Turn]:
         elif result:
             results.append(Turn("tool", _written(result.get("response"))))
         elif not part.get("thought"):
-            turn.text += text(part.get("text"))
+            words.append(text(part.get("text")))
         turn.images += "inlineData" in part or "fileData" in part
         turn.signature = text(part.get("thoughtSignature")) or turn.signature
+    turn.text = "".join(words)
     return [*results, turn] if turn.text or turn.calls or turn.images or not results else results
 
 
@@ -105,18 +102,6 @@ def _parts(value: Any) -> list[Json]:
 
 def _written(value: Any) -> str:
     return orjson.dumps(value).decode()
-
-
-def _typed(schema: Any, depth: int = 0) -> Any:
-    """A schema with its types in lower case: `STRING` and `string` mean the same. Deeper than `MOST_DEPTH` as it is."""
-    if isinstance(schema, list) and depth < MOST_DEPTH:
-        return [_typed(one, depth + 1) for one in schema]
-    if not isinstance(schema, dict) or depth >= MOST_DEPTH:
-        return schema
-    typed = {name: _typed(value, depth + 1) for name, value in schema.items()}
-    if isinstance(schema.get("type"), str):
-        typed["type"] = schema["type"].lower()
-    return typed
 
 
 def _camel(members: Json) -> Json:

@@ -75,7 +75,7 @@ TASKS = (
     ("reasoning", 1, "much", r"how much\b"),
     ("reasoning", 1, "how", r"how (?:long|far|old|tall|fast|big|heavy|large|often)\b"),
     ("reasoning", 1, "[0-9]", r"[0-9][.,]*+[^0-9.,][^0-9]{0,120}+[0-9]"),
-    ("reasoning", 1, "twice|half|third|times|double|dozen", r"[0-9][.,]*+[^0-9.,][^0-9]{0,120}?\b(?:twice|half|third|times|double|dozen)\b"),
+    ("reasoning", 1, "twice|half|third|times|double|dozen", r"[0-9][^0-9 ]*+ (?:[^0-9 ]*+ ){0,20}?(?:twice|half|third|times|double|dozen)\b"),
     ("reasoning", 1, "what", r"what (?:is|was|are|percentage|fraction|will|would|number|total)\b"),
     ("reasoning", 2, "prove", r"prove(?<!\wprove) (?:that|the)\b"),
     ("reasoning", 2, "solve", r"solve(?<!\wsolve) (?:the|this|for|following|each)"),

@@ -17,7 +17,7 @@ LONG_PARAGRAPH_CHARS = 600  # in a user's turn, longer ones are payload
 MOST_TAGS = 16  # looked for at each end: each may cost a walk through the text
 LEAST_QUOTED_CHARS = 40  # a quotation below is a word of the instruction, not a task
 SYSTEM_WORDS, USER_WORDS = 64, 96  # together at most `simhash.MOST_WORDS`
-CHANGING_CHARS = 4000  # at each end of a system prompt, where clients write date, directory and the like
+CHANGING_HEAD_CHARS, CHANGING_TAIL_CHARS = 2000, 4000  # of a system prompt: there clients write date, directory, ...
 
 _OPENED, _CLOSED = "<system-reminder>", "</system-reminder>"
 _BILLED = "x-anthropic-billing-header:"
@@ -77,10 +77,10 @@ def _without_reminders(text: str) -> str:
 
 def lasting(system: str) -> str:
     """A system prompt without numbers, dates, times, ids and paths, which differ though nobody changed it."""
-    if len(system) <= 2 * CHANGING_CHARS:
+    if len(system) <= CHANGING_HEAD_CHARS + CHANGING_TAIL_CHARS:
         return _lasting(system)
-    head, tail = system[:CHANGING_CHARS], system[-CHANGING_CHARS:]
-    return _lasting(head) + system[CHANGING_CHARS:-CHANGING_CHARS] + _lasting(tail)
+    head, middle = system[:CHANGING_HEAD_CHARS], system[CHANGING_HEAD_CHARS:-CHANGING_TAIL_CHARS]
+    return _lasting(head) + middle + _lasting(system[-CHANGING_TAIL_CHARS:])
 
 
 def _lasting(text: str) -> str:

@@ -17,10 +17,8 @@ from msgspec import Meta
 from streamproc.gateway.authz.callers import Presented
 
 if TYPE_CHECKING:
-    from streamproc.gateway.answers import Answer
-    from streamproc.gateway.authz.core import Authoriser
+    from streamproc.gateway.authz.core import Authoriser, Checked
     from streamproc.gateway.metrics import Metrics
-    from streamproc.gateway.observer import Exchange
 
 __all__ = ["Forward"]
 
@@ -72,12 +70,13 @@ class Forward:
     async def _auth(self, request: web.Request) -> web.Response:
         body = await _read(request)
         shown = presented(request, body)
-        exchange, answer = await self._authoriser.check(shown, waits=request.query.get("answer") == "later")
-        return response(exchange, answer, only_403=request.query.get("refuse") == "403")
+        checked = await self._authoriser.check(shown, waits=request.query.get("answer") == "later")
+        return response(checked, only_403=request.query.get("refuse") == "403")
 
     async def _answers(self, request: web.Request) -> web.Response:
         """Take answers' sides, one JSON object a line; a line that is none is counted and passed over."""
         counts = {"joined": 0, "unknown": 0, "bad": 0}
+        self._authoriser.later.finish()
         async for line in request.content:
             if not line.strip():
                 continue
@@ -106,14 +105,15 @@ def presented(request: web.Request, body: bytes) -> Presented:
     )
 
 
-def response(exchange: Exchange, answer: Answer, *, only_403: bool) -> web.Response:
+def response(checked: Checked, *, only_403: bool) -> web.Response:
     """Return what the proxy is told."""
-    headers = {ID: exchange.id, "cache-control": "no-store", **answer.headers}
+    answer = checked.answer
+    headers = {ID: checked.id, "cache-control": "no-store", **answer.headers}
     if answer.passes:
         return web.Response(headers=headers)
     if only_403:
         whole = {"status": answer.status, "headers": answer.headers, "body": answer.body}
-        return web.Response(status=403, headers={ID: exchange.id, REFUSAL: orjson.dumps(whole).decode()})
+        return web.Response(status=403, headers={ID: checked.id, REFUSAL: orjson.dumps(whole).decode()})
     return web.Response(status=answer.status, headers=headers, body=orjson.dumps(answer.body))
 
 

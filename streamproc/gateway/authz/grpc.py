@@ -1,7 +1,7 @@
 """gRPC over `http2.py` for a few methods, on one event loop and without a thread.
 
 grpcio hands every step of a call from threads of its own to the event loop, and takes two to three times the CPU time:
-docs/adr/0013 has the figures.
+docs/adr has the figures.
 """
 
 from __future__ import annotations

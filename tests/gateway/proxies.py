@@ -120,6 +120,7 @@ class World:
     admin_port: int = field(default_factory=free_port)
     address: str = ""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    collects: bool = True  # the events that come onto the topic
 
     async def __aenter__(self) -> Self:
         self._broker = ExitStack()
@@ -128,7 +129,7 @@ class World:
         self.session = aiohttp.ClientSession(auto_decompress=False)
         await self.model.start()
         self._events: list[dict[str, Any]] = []
-        self._collecting = asyncio.create_task(self._collect())
+        self._collecting = asyncio.create_task(self._collect() if self.collects else asyncio.sleep(0))
         return self
 
     async def __aexit__(self, *_: object) -> None:

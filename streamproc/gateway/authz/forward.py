@@ -25,6 +25,7 @@ __all__ = ["Forward"]
 MOST_BODY_BYTES: Final = 4 * 2**20  # what a proxy hands over beyond is taken for a part
 PATHS: Final = ("x-forwarded-uri", "x-original-uri", "x-original-url")  # Traefik, Caddy, APISIX; NGINX by custom
 METHODS: Final = ("x-forwarded-method", "x-original-method")
+UNFOLDED: Final = "content-encoding"  # aiohttp has undone it
 FORWARDED_FOR: Final = "x-forwarded-for"
 ID: Final = "x-streamproc-id"
 REFUSAL: Final = "x-streamproc-refusal"
@@ -98,7 +99,7 @@ def presented(request: web.Request, body: bytes) -> Presented:
     return Presented(
         method=next((values[name] for name in METHODS if name in values), ""),
         path=next((values[name] for name in PATHS if name in values), "/"),
-        headers=headers,
+        headers=[(name, value) for name, value in headers if name.lower() != UNFOLDED],
         body=body[:MOST_BODY_BYTES],
         partial=len(body) > MOST_BODY_BYTES,
         peer=values.get(FORWARDED_FOR, "").rpartition(",")[2].strip(),  # the last is the one that the proxy saw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +14,11 @@ __all__ = ["Later"]
 
 MOST_JOBS: Final = 4_000
 MOST_BYTES: Final = 64 * 2**20
+MOST_TURN_S: Final = 0.0002  # that a check waits for them, or for the one that takes longer
 
 
 class Later:
-    """Jobs in the order in which they came, one in every second turn of the event loop.
+    """Jobs in the order in which they came, for a moment in every second turn of the event loop.
 
     Beyond `MOST_JOBS`, or `MOST_BYTES` of what they hold, the oldest are done at once.
     """
@@ -45,9 +47,12 @@ class Later:
         asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
+        until_s = time.perf_counter() + MOST_TURN_S
         try:
-            if self._jobs:
+            while self._jobs:
                 self._do_one()
+                if time.perf_counter() >= until_s:
+                    break
         finally:
             if self._jobs:
                 asyncio.get_running_loop().call_soon(self._wait_a_turn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamproc.fingerprint import Fingerprinter, Peppers, Request, Response
 from streamproc.fingerprint.dialects import route
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamproc.gateway.verdicts import Verdict
     from streamproc.settings import GatewaySettings
 
-__all__ = ["Caller", "Exchange", "Observer", "error_of", "peppers"]
+__all__ = ["Arrival", "Caller", "Exchange", "Observer", "error_of", "peppers"]
 
 BYTES_A_TOKEN: Final = 4  # of a request's body: what a bucket of tokens is charged before the answer is known
 # What a caller was told, as the contract's `error`; the rest of 4xx is invalid, of 5xx other.
@@ -46,6 +46,19 @@ class Caller:
         """What goes into the event as pseudonyms, beside the account."""
         names = ("org", "key", "payer", "device", "ip", "email_domain")
         return {name: value for name in names if (value := getattr(self, name))}
+
+
+class Arrival(NamedTuple):
+    """When a request came, by the wall clock and by one that never goes back, and the id that it got then."""
+
+    id: str
+    ts_ms: int
+    began_s: float
+
+    @classmethod
+    def now(cls) -> Arrival:
+        """Return that of a request which comes now."""
+        return cls(uuid.uuid4().hex, now_ms(), time.perf_counter())
 
 
 @dataclass(slots=True)
@@ -81,8 +94,21 @@ class Observer:
         self._post = post
         self._metrics = metrics
 
-    def meet(self, path: str, headers: Headers, body: bytes | dict[str, Any], caller: Caller) -> Exchange:
-        """Return the exchange that a request begins."""
+    async def free(self, caller: Caller) -> Answer | None:
+        """Return that a request passes if nothing in force is about its caller, whatever it asks; else None.
+
+        Its fingerprints may then be taken after the answer: `meet` it later, with the arrival that it had.
+        """
+        subjects = self._subjects(caller)
+        if self._gate.concerns(subjects):
+            return None
+        answer, _ = await self._gate.answer(Asked(subjects=subjects))
+        return answer
+
+    def meet(
+        self, path: str, headers: Headers, body: bytes | dict[str, Any], caller: Caller, arrival: Arrival | None = None
+    ) -> Exchange:
+        """Return the exchange that a request begins, or began when it arrived."""
         with self._metrics.timed("gateway_fingerprint_seconds"):
             request = self._fingerprinter.request(path, headers, body)
         spoken = request.route or route(path, {})  # of a body that cannot be read, the path still tells the form
@@ -94,7 +120,8 @@ class Observer:
             accept=_accept(headers),
         )
         response = Response(spoken.dialect) if spoken else None
-        return Exchange(uuid.uuid4().hex, now_ms(), caller, request, asked, response, time.perf_counter())
+        name, ts_ms, began_s = arrival or Arrival.now()
+        return Exchange(name, ts_ms, caller, request, asked, response, began_s)
 
     async def admit(self, exchange: Exchange) -> Answer:
         """Return what becomes of the request by the verdicts in force; a refusal is the end, and posted."""

@@ -55,7 +55,7 @@ scoreboard: setup ## judge every kind by weights that never saw it, into docs/SC
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-header \
 	  --group dev pyproject.toml scripts/build-requirements.in -o requirements.lock
 
 clean: ## remove what the targets made

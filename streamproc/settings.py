@@ -147,6 +147,7 @@ class Settings:
     idle_s: float
     snapshot_s: float
     stop_s: float
+    ingest_token: str | None = field(repr=False)
 
 
 # -- one value -----------------------------------------------------------------------------------------
@@ -341,6 +342,7 @@ VARIABLES: Final = (
     ),
     Variable("PEPPER_EPOCH", "gateway.pepper_epoch", "0", _epoch, "one more with each new CONTENT_PEPPER"),
     Variable("GATEWAY_MOST_WAITING", "gateway.most_waiting", "10000", _subjects, "request events held at most"),
+    Variable("INGEST_TOKEN", "ingest_token", "", _optional, "what senders to `ingest --listen` show; never shown"),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 

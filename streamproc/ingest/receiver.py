@@ -110,29 +110,26 @@ class Receiver:
         decode: Callable[[bytes], object],
         answer: Callable[[Outcome], web.Response],
     ) -> web.Response:
-        body = await self._body(request)
-        if isinstance(body, web.Response):
-            return body
-        messages = ((message, None) for message in split(body))
-        try:
-            async with self._one:
-                outcome = await self._stage.take(messages, patience_s=PATIENCE_S, decode=decode)
-        except UnavailableError:
-            return web.Response(text="the brokers take no events\n", status=503, headers={"Retry-After": "5"})
+        if not self._may(request):
+            return web.Response(text="show the token: Authorization: Bearer ...\n", status=401)
+        async with self._room:
+            try:
+                body = await asyncio.wait_for(request.read(), BODY_WITHIN_S)
+            except TimeoutError:
+                return web.Response(text="the body did not come\n", status=408)
+            messages = ((message, None) for message in split(body))
+            try:
+                async with self._one:
+                    outcome = await self._stage.take(messages, patience_s=PATIENCE_S, decode=decode)
+            except UnavailableError:
+                return web.Response(text="the brokers take no events\n", status=503, headers={"Retry-After": "5"})
         if outcome.reason in UNREADABLE and not outcome.events:
             return web.Response(text=f"the body is {REASONS[outcome.reason]}\n", status=400)
         return answer(outcome)
 
-    async def _body(self, request: web.Request) -> bytes | web.Response:
-        """The request's body, or what is answered instead of reading it."""
+    def _may(self, request: web.Request) -> bool:
         shown = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if self._expected is not None and not hmac.compare_digest(shown, self._expected):
-            return web.Response(text="show the token: Authorization: Bearer ...\n", status=401)
-        async with self._room:
-            try:
-                return await asyncio.wait_for(request.read(), BODY_WITHIN_S)
-            except TimeoutError:
-                return web.Response(text="the body did not come\n", status=408)
+        return self._expected is None or hmac.compare_digest(shown, self._expected)
 
 
 async def _healthz(_request: web.Request) -> web.Response:

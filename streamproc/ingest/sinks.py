@@ -27,7 +27,7 @@ __all__ = ["FileSink", "KafkaSink", "Sink", "UnavailableError", "check_topic"]
 
 LINGER_MS: Final = 5
 BATCH_BYTES: Final = 512 * 1024
-GIVE_UP_AFTER_MS: Final = 20_000
+GIVE_UP_AFTER_MS: Final = 10_000
 
 
 class UnavailableError(Exception):

@@ -94,10 +94,14 @@ class KafkaSink:
 
     async def __aenter__(self) -> Self:
         await check_topic(self._kafka, self._topic, "`streamproc run` makes it, or make it by hand")
+        # Not an idempotent one: that would wait for brokers without end. What is sent twice has the same id.
         self._producer = AIOKafkaProducer(
-            **self._kafka.client_options(), acks="all", enable_idempotence=True, linger_ms=LINGER_MS,
-            max_batch_size=BATCH_BYTES, request_timeout_ms=GIVE_UP_AFTER_MS,
-        )  # fmt: skip
+            **self._kafka.client_options(),
+            acks="all",
+            linger_ms=LINGER_MS,
+            max_batch_size=BATCH_BYTES,
+            request_timeout_ms=GIVE_UP_AFTER_MS,
+        )
         await self._producer.start()
         return self
 

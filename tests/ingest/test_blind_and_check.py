@@ -7,14 +7,17 @@ from pathlib import Path
 import orjson
 import pytest
 
+from streamproc.core import policy
 from streamproc.core.campaigns.statistics import STATISTICS
 from streamproc.fingerprint import IDENTITIES
 from streamproc.ingest.blind import BLINDNESS, NO_TEMPLATE, blind, told
 from streamproc.ingest.checking import CONNECTIONS, NAMES, PRINTS, check, raw
 from streamproc.ingest.formats import FORMATS
+from streamproc.ingest.formats.shared import WORDS
 from streamproc.ingest.mapping import Mapping
 from streamproc.ingest.record import RULES, Json
 from streamproc.ingest.report import Report, expected
+from streamproc.replay import replay
 from streamproc.sim import scenario
 from tests.ingest.world import RECORDS, VALID, events, maker, talk
 
@@ -58,6 +61,24 @@ def test_what_a_source_gave_is_told_at_the_end_as_at_the_start(name: str) -> Non
     assert ("template_fp" in str(said["blind"])) == (name == "envoy")
     assert said["fields"]["account"] == 1.0
     assert any("blind" in line for line in Report(name).lines(made)) == bool(said["blind"])
+
+
+def test_an_account_seen_only_as_metadata_is_not_raised_above_throttle() -> None:
+    """Nor above observe: without a template nothing ties it to a campaign, whatever its pool does."""
+    stream = scenario.simulate("sync_pool", seed=5, accounts=1200, days=3)
+    pool = sorted(row["account"] for row in stream.truth if row["kind"] == "campaign")
+    unseen = set(pool[::4])
+    words = {*WORDS, *PRINTS}
+    lines = (
+        orjson.dumps(
+            {name: value for name, value in event.items() if name not in words} if event["account"] in unseen else event
+        )
+        for event in stream.events
+    )
+    decided = replay(lines, policy.default()).enforcements
+    raised = {event.subject.id for event in decided if event.action in ("throttle", "restrict", "suspend")}
+    assert len(raised & set(pool)) > len(pool) // 2, "the pool must be found, or nothing is shown"
+    assert not raised & unseen
 
 
 # -- --check -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import orjson
 import pytest
 import zstandard
 
+from streamproc import broker
 from streamproc.ingest import otlp_protobuf
 from streamproc.ingest.record import Json
 from tests.ingest.world import ENVIRONMENT, RECORDS, VALID, span, talk
@@ -260,3 +261,20 @@ def test_without_the_token_nothing_is_taken(tmp_path: Path) -> None:
 
     asyncio.run(story())
     assert len(written(out)) == 1
+
+
+def test_a_sender_is_told_to_come_again_while_the_brokers_are_away() -> None:
+    body = orjson.dumps(RECORDS["litellm"])
+
+    async def story() -> None:
+        with ExitStack() as brokers:
+            address = brokers.enter_context(broker.embedded({"requests": 1}))
+            more = {"KAFKA_BOOTSTRAP_SERVERS": address}
+            async with listening("--format", "litellm", **more) as (url, session):
+                async with session.post(url, data=body) as answer:
+                    assert (answer.status, await answer.json()) == (200, {"events": 1, "refused": 0})
+                brokers.close()
+                async with session.post(url, data=body) as answer:
+                    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+
+    asyncio.run(story())

@@ -117,18 +117,19 @@ def _indexed(record: Json, place: str, inner: str) -> list[Json]:
         number, _, member = name[len(place) :].partition(".")
         member = member.removeprefix(inner)
         if number.isdecimal() and len(number) < 10:  # noqa: PLR2004 - far above any real conversation
-            message = found.setdefault(int(number), {"calls": {}})
+            message = found.setdefault(int(number), {"calls": {}, "parts": []})
             if member.startswith("tool_calls."):
                 _call(message["calls"], member.removeprefix("tool_calls."), value)
             elif member in ("role", "content"):
                 message[member] = value
             elif member.endswith("message_content.text"):
-                message["content"] = text(message.get("content")) + text(value)
+                message["parts"].append(text(value))
     messages = []
     for at in sorted(found):
         message = found[at]
-        calls = message.pop("calls")
-        messages.append(message | {"tool_calls": [{"function": calls[one]} for one in sorted(calls)]})
+        calls, parts = message.pop("calls"), message.pop("parts")
+        said = {"content": "".join(parts)} if parts else {}
+        messages.append(message | said | {"tool_calls": [{"function": calls[one]} for one in sorted(calls)]})
     return messages
 
 

@@ -18,6 +18,7 @@ from streamproc.ingest import otlp_protobuf
 from streamproc.ingest.parsing import MOST_BYTES, messages_of, parse
 from streamproc.ingest.record import REASONS
 from streamproc.ingest.sinks import UnavailableError
+from streamproc.meters import CONTENT_TYPE_LATEST
 from streamproc.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Receiver:
         for path in ("/v1/traces",) if otlp else ("/", "/v1/records"):
             self._app.router.add_post(path, take)
         self._app.router.add_get("/healthz", _healthz)
+        self._app.router.add_get("/metrics", self._metrics)
 
     async def serve(self, host: str, port: int, stop: asyncio.Event, say: Callable[[str], None]) -> None:
         """Listen, say where, and answer until `stop`.
@@ -126,6 +128,9 @@ class Receiver:
         if outcome.reason in UNREADABLE and not outcome.events:
             return web.Response(text=f"the body is {REASONS[outcome.reason]}\n", status=400)
         return answer(outcome)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._stage.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     def _may(self, request: web.Request) -> bool:
         shown = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")

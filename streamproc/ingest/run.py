@@ -14,11 +14,13 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import orjson
 
 from streamproc.gateway.observer import peppers
+from streamproc.health import HealthServer
 from streamproc.ingest import mapping, otlp_protobuf, sources
 from streamproc.ingest.accounts import Accounts
 from streamproc.ingest.formats import FORMATS
 from streamproc.ingest.mail import Mail
 from streamproc.ingest.maker import Maker
+from streamproc.ingest.metrics import Metrics
 from streamproc.ingest.networks import Networks
 from streamproc.ingest.parsing import parse
 from streamproc.ingest.receiver import Receiver, address_of
@@ -94,6 +96,7 @@ class _Ingest:
         self._format: Format = FORMATS[options.format]
         self._mapping = mapping.read(options.map)
         self._report = Report(options.format)
+        self._metrics = Metrics()
         networks = Refreshed(options.networks, Networks, say) if options.networks else None
         self._gives = networks.value.gives if networks else set()
         lists: Callable[[], Networks | None] = (lambda: networks.value) if networks else (lambda: None)
@@ -131,7 +134,8 @@ class _Ingest:
             sink = FileSink(options.output) if options.output else KafkaSink(kafka, topics.requests)
             await stack.enter_async_context(sink)
             dead = _dead(options.dead, files, again=not options.inputs)
-            stage = Stage(self._maker, sink, self._decoder(), dead, self._report.refused, self._refresh)
+            refused = self._report.refused
+            stage = Stage(self._maker, sink, self._decoder(), dead, refused, self._metrics, self._refresh)
             await self._work(stage)
         self._tell()
         return 0
@@ -147,7 +151,15 @@ class _Ingest:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         if options.from_topic:
-            await sources.topic(self._settings.kafka, options.from_topic, stage, stop)
+            health = HealthServer(
+                self._settings.http_host, self._settings.http_port, metrics=self._metrics,
+                healthy=lambda: None, ready=lambda: None,
+            )  # fmt: skip
+            await health.start()
+            try:
+                await sources.topic(self._settings.kafka, options.from_topic, stage, stop)
+            finally:
+                await health.stop()
         elif options.listen:
             token = self._settings.ingest_token
             receiver = Receiver(stage, otlp=options.format == "otlp", token=token)

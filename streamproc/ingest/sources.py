@@ -98,6 +98,8 @@ async def _pass_on(consumer: AIOKafkaConsumer, stage: Stage) -> None:
     messages = ((one.value, (place, one.offset)) for place, records in fetched.items() for one in records)
     await stage.take(messages, patience_s=math.inf)
     done = {place: records[-1].offset + 1 for place, records in fetched.items()}
+    ends = [(consumer.highwater(place) or 0) - offset for place, offset in done.items()]
+    stage.metrics.set("ingest_lag_records", max(sum(ends), 0))
     if done:
         with suppress(CommitFailedError, IllegalStateError):  # another has the partition: it takes them again
             await consumer.commit(_up_to_what_waits(done, stage))

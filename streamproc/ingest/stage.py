@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from streamproc.ingest.maker import Maker
+    from streamproc.ingest.metrics import Metrics
     from streamproc.ingest.record import Json
     from streamproc.ingest.sinks import Sink
 
@@ -51,6 +52,7 @@ class Stage:
         decode: Callable[[bytes], Any],
         dead: IO[bytes] | None,
         refused: Counter[str],
+        metrics: Metrics,
         refresh: Callable[[], None] = lambda: None,
     ) -> None:
         self.maker = maker
@@ -58,6 +60,7 @@ class Stage:
         self._decode = decode
         self._dead = dead
         self._refused = refused
+        self.metrics = metrics
         self._refresh = refresh
 
     async def take(
@@ -84,6 +87,7 @@ class Stage:
         await self._put(events, patience_s)
         if self._dead is not None:
             self._dead.flush()
+        self.metrics.show(self.maker, self._refused)
         return outcome
 
     async def end(self, patience_s: float) -> None:
@@ -135,6 +139,7 @@ class Stage:
             try:
                 await self._sink.put(events)
             except UnavailableError as reason:
+                self.metrics.set("ingest_brokers_up", 0)
                 if time.monotonic() - began_s >= patience_s:
                     raise
                 if not failing:
@@ -142,6 +147,7 @@ class Stage:
                 failing = True
                 await asyncio.sleep(RETRY_S)
             else:
+                self.metrics.set("ingest_brokers_up", 1)
                 if failing:
                     log.warning("events are sent again")
                 return

@@ -197,6 +197,11 @@ def test_litellms_posts_are_taken_in_all_their_forms(tmp_path: Path) -> None:
             assert len(written(out)) == 7, "answered, so it is there"
             async with session.get(f"{url}/healthz") as answer:
                 assert answer.status == 200
+            async with session.get(f"{url}/metrics") as answer:
+                said = await answer.text()
+            assert "streamproc_ingest_events_total 7.0" in said
+            assert 'streamproc_ingest_refused_records_total{reason="not_json"} 2.0' in said
+            assert 'streamproc_ingest_field_events_total{field="ua"} 7.0' in said
 
     asyncio.run(story())
     assert len({event["id"] for event in written(out)}) == 6

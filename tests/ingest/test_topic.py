@@ -74,7 +74,13 @@ class World:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
-        told = {"KAFKA_BOOTSTRAP_SERVERS": self.address, "KAFKA_SESSION_S": "6", **ENVIRONMENT, **more}
+        told = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.address,
+            "KAFKA_SESSION_S": "6",
+            "HTTP_PORT": "0",
+            **ENVIRONMENT,
+            **more,
+        }
         command = [sys.executable, "-m", "streamproc.cli", "ingest", *arguments]
         with self.log.open("ab") as out:
             process = subprocess.Popen(command, env={**os.environ, **told}, stdout=out, stderr=out)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from streamproc.fingerprint.dialects import route
 from streamproc.fingerprint.neutral import mapping, text
-from streamproc.ingest.formats.shared import DECLARED, WORDS, loaded
+from streamproc.ingest.formats.shared import CHAT_WORDS, DECLARED, loaded
 from streamproc.ingest.record import Content, Field, Format, Json, Refused, whole
 
 RENAMED: Final = {"Time": "TimeGenerated", "Location": "Region", "DurationMs": "TotalTime"}
@@ -80,6 +80,7 @@ APIM: Final = Format(
     content=_content,
     own_id="CorrelationId",
     half=_half,
-    with_content=WORDS,
+    derived=("error",),
+    with_content=CHAT_WORDS,
     constants={"pathway": "azure"},
 )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from streamproc.fingerprint.dialects import route
 from streamproc.fingerprint.neutral import mapping, text
-from streamproc.ingest.formats.shared import DECLARED, FROM_CONTENT
+from streamproc.ingest.formats.shared import CHAT_WORDS, DECLARED
 from streamproc.ingest.record import Content, Field, Format, Json, Refused
 
 # llm_request has the messages and whether a stream was asked for, and no more.
@@ -48,6 +48,7 @@ APISIX: Final = Format(
     ),
     finish=_finish,
     content=_content,
-    with_content=tuple(name for name in FROM_CONTENT if name not in UNKNOWN),
+    derived=("error",),
+    with_content=(*CHAT_WORDS, "stream"),
     constants={"pathway": "api"},
 )

@@ -58,6 +58,7 @@ KONG: Final = Format(
     finish=_finish,
     content=_content,
     own_id="request/id",
+    derived=("error",),
     with_content=FROM_CONTENT,
     constants={"pathway": "api"},
 )

@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 
 from streamproc.fingerprint.neutral import mapping, objects, text
-from streamproc.ingest.formats.shared import FROM_CONTENT, loaded
+from streamproc.ingest.formats.shared import DECLARED, WORDS, loaded
 from streamproc.ingest.record import Content, Field, Format, Json, moment_ms, number, status
 
 REDACTED: Final = "redacted-by-litellm"
@@ -141,7 +141,7 @@ LITELLM: Final = Format(
     ),
     finish=_finish,
     content=_content,
-    derived=("status", "error", "duration_ms", "ttft_ms"),
-    with_content=FROM_CONTENT,
+    derived=("status", "error", "duration_ms", "ttft_ms", *DECLARED),  # what is declared is logged without words too
+    with_content=WORDS,
     constants={"pathway": "api"},
 )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from streamproc.fingerprint.neutral import mapping, objects, text
 from streamproc.ingest.formats.otlp_content import content
-from streamproc.ingest.formats.shared import DECLARED, WORDS
+from streamproc.ingest.formats.shared import CHAT_WORDS
 from streamproc.ingest.record import Field, Format, Json, Refused, moment_ms, number, status
 
 ASKING: Final = frozenset({"chat", "text_completion", "generate_content", "completion", "responses", "messages"})
@@ -147,9 +147,7 @@ OTLP: Final = Format(
     content=content,
     derived=("status", "error", "duration_ms", "ttft_ms", "temperature", "max_tokens", "params_fp", "refused"),
     with_content=tuple(
-        name for name in (*WORDS, *DECLARED)
-        if name not in ("signature_fp", "signature_out_fp", "schema_fp", "stream", "refused", "params_fp",
-                        "temperature", "max_tokens")
+        name for name in (*CHAT_WORDS, "n_tools", "tools_fp") if name != "refused"
     ),
     constants={"pathway": "api"},
 )  # fmt: skip

@@ -13,6 +13,7 @@ WORDS: Final = (
     "n_messages", "n_assistant", "template_fp", "system_fp", "task_fp", "request_fp", "prefix_fp", "response_fp",
     "signature_fp", "signature_out_fp", "task_class", "elicits", "lang", "refused",
 )  # fmt: skip
+CHAT_WORDS: Final = tuple(name for name in WORDS if not name.startswith("signature_"))  # chat completions sign none
 FROM_CONTENT: Final = (*WORDS, *DECLARED)
 
 

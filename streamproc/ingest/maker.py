@@ -10,14 +10,14 @@ import orjson
 
 from streamproc.fingerprint import Fingerprinter, Peppers, Request
 from streamproc.fingerprint.client import client
-from streamproc.fingerprint.keyed import Keyed
+from streamproc.fingerprint.keyed import Keyed, framed
 from streamproc.gateway.observer import error_of
 from streamproc.ingest.formats.shared import DECLARED
 from streamproc.ingest.halves import Halves
 from streamproc.ingest.record import Format, Json, Reader, Refused, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from streamproc.ingest.accounts import Accounts
     from streamproc.ingest.mapping import Mapping
@@ -115,7 +115,10 @@ class Maker:
         content = self._format.content(record)
         if content is None:
             return self._metadata, None
-        request = self._fingerprinter.request(content.path, (), content.body)
+        try:
+            request = self._fingerprinter.request(content.path, (), content.body)
+        except (orjson.JSONEncodeError, RecursionError):  # nested deeper than the fingerprints go
+            return self._metadata, None
         if content.hidden or request.route is None:
             self.hidden += content.hidden
             kept = {name: value for name, value in request.event.items() if name in KEPT_WITHOUT_WORDS}
@@ -125,7 +128,7 @@ class Maker:
             request = Request(event, request.route, request.conversation, request.stored)
         try:
             return request, None if content.response is None else orjson.dumps(content.response)
-        except TypeError:  # an answer that is nested too deep is read as none
+        except orjson.JSONEncodeError:  # an answer that is nested too deep is read as none
             return request, None
 
     def _id(self, record: Json) -> str:
@@ -136,8 +139,27 @@ class Maker:
         own = text(value) if self._own_id else None
         if own is not None:
             return self._ids.of("ingest-own-id", f"{self._format.name}:{own}".encode())
-        try:
-            whole = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-        except TypeError:
-            raise Refused("too_deep") from None
-        return self._ids.of("ingest-id", self._format.name.encode() + b":" + whole)
+        return self._ids.of("ingest-id", self._format.name.encode() + b":" + _written(record))
+
+
+def _written(record: Json) -> bytes:
+    """A record's bytes for hashing, the same for any order of keys and however deep it is nested."""
+    try:
+        return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # deeper than the encoder goes: a client could hide by it
+        return b"".join(_walked(record))
+
+
+def _walked(record: Json) -> Iterator[bytes]:
+    left: list[Any] = [record]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            yield b"{%d" % len(one)
+            for key in sorted(one, reverse=True):
+                left += (one[key], key)
+        elif isinstance(one, list):
+            yield b"[%d" % len(one)
+            left += reversed(one)
+        else:
+            yield framed(orjson.dumps(one))

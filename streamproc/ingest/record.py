@@ -39,7 +39,6 @@ REASONS: Final = {
     "not_json": "not JSON, or nested too deep",
     "not_object": "JSON, and no object",
     "not_protobuf": "not an OTLP export request",
-    "too_deep": "nested too deep to be hashed",
     "no_account": "says no account: name its place in the map file",
     "no_time": "says no time that could be read",
     "not_a_request": "no request to a model (passed over)",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamproc.ingest.formats import FORMATS
 from streamproc.ingest.parsing import parse
 from streamproc.ingest.record import RULES, Json, Refused, moment_ms
-from tests.ingest.world import RECORDS, SAMPLES, VALID, events, maker, refusal, span
+from tests.ingest.world import RECORDS, SAMPLES, VALID, attributes, events, maker, refusal, span
 
 each_format = pytest.mark.parametrize("name", sorted(FORMATS))
 
@@ -337,19 +337,40 @@ def test_any_object_is_an_event_or_refused(name: str, odd: Json) -> None:
         VALID.validate(event)
 
 
-@each_format
-def test_nesting_is_borne(name: str) -> None:
+def nested(depth: int) -> Any:
     deep: Any = "x"
-    for _ in range(900):
-        deep = {"a": [deep]} if _ % 2 else [deep]
+    for at in range(depth):
+        deep = {"a": deep, "text": "t"} if at % 2 else [deep]
+    return deep
+
+
+@each_format
+@pytest.mark.parametrize("depth", [300, 1000])
+def test_nobody_hides_by_nesting(name: str, depth: int) -> None:
+    """Wherever in a record a client's nesting may lie, the request has its event, and the same one each time."""
     first, *rest = RECORDS[name]
-    found = events(maker(name), first | {"extra": deep}, *rest)
-    assert [set(event) for event in found] in ([], [set(events(maker(name), *RECORDS[name])[0])])
-    nested: Json = {"key": "gen_ai.tool.definitions", "value": {"stringValue": "x"}}
-    for _ in range(300):
-        nested = {"key": "gen_ai.tool.definitions", "value": {"kvlistValue": {"values": [nested]}}}
-    for event in events(maker("otlp"), span({"x-account": "a", "gen_ai.request.model": "m"}, attributes=[nested])):
-        VALID.validate(event)
+    if name == "otlp":
+        value: Json = {"stringValue": "x"}
+        for _ in range(depth // 3):
+            value = {"arrayValue": {"values": [value]}}
+        pairs = {"x-account": "a", "gen_ai.request.model": "m"}
+        sent = span(pairs, attributes=[*attributes(pairs), {"key": "gen_ai.input.messages", "value": value}])
+    else:
+        deep = nested(depth)
+        sent = first | {
+            "extra": deep, "messages": [{"role": "user", "content": deep}], "llm_request": {"messages": [deep]},
+            "RequestMessages": [deep], "model_parameters": {"tools": [{"function": {"name": "f", "parameters": deep}}]},
+            "response": {"choices": [{"message": {"content": deep}}]},
+        }  # fmt: skip
+        if name == "bedrock":
+            sent |= {
+                "operation": "Converse",
+                "input": {"inputBodyJson": {"messages": [{"content": [{"toolUse": {"input": deep}}]}]}},
+            }
+    found = [events(maker(name), sent, *rest) for _ in range(2)]
+    assert found[0] == found[1]
+    [event] = found[0]
+    VALID.validate(event)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ LITELLM: Final = Format(
     fields=(
         Field("ts_ms", ("startTime",)),
         Field("account", ("metadata/user_api_key_user_id", "metadata/user_api_key_hash")),
-        Field("org", ("metadata/user_api_key_org_id", "metadata/user_api_key_team_id")),
+        Field("org", ("metadata/user_api_key_team_id", "metadata/user_api_key_org_id")),
         Field("key", ("metadata/user_api_key_hash",)),
         Field("email", ("metadata/user_api_key_user_email",)),
         Field("session", ("metadata/user_api_key_end_user_id", "end_user")),

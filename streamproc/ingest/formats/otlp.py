@@ -15,6 +15,7 @@ from streamproc.ingest.record import Field, Format, Json, Refused, moment_ms, nu
 
 ASKING: Final = frozenset({"chat", "text_completion", "generate_content", "completion", "responses", "messages"})
 KINDS: Final = ("gen_ai.operation.name", "llm.request.type", "openinference.span.kind")
+MOST_DEPTH: Final = 64  # of lists and objects within an attribute
 SPAN_ERROR: Final = (2, "STATUS_CODE_ERROR")
 ERROR_WORDS: Final = (
     ("rate", "rate_limited"), ("429", "rate_limited"), ("overload", "overloaded"), ("503", "overloaded"),
@@ -33,10 +34,7 @@ def _records(body: Any) -> Iterator[Any]:
         shared = attributes(mapping(resource.get("resource")).get("attributes"))
         for scope in objects(resource.get("scopeSpans") or resource.get("instrumentationLibrarySpans")):
             for span in objects(scope.get("spans")):
-                try:
-                    yield _flat(shared, span)
-                except RecursionError:
-                    yield None  # no object: counted as one that is none
+                yield _flat(shared, span)
 
 
 def _flat(shared: Json, span: Json) -> Json:
@@ -55,28 +53,28 @@ def _flat(shared: Json, span: Json) -> Json:
     return flat
 
 
-def attributes(pairs: Any) -> Json:
-    """OTLP's list of keys and values as an object."""
-    return {one["key"]: _value(one.get("value")) for one in objects(pairs) if isinstance(one.get("key"), str)}
+def attributes(pairs: Any, depth: int = 0) -> Json:
+    """OTLP's list of keys and values as an object; what is nested too deep in it reads as null."""
+    return {one["key"]: _value(one.get("value"), depth) for one in objects(pairs) if isinstance(one.get("key"), str)}
 
 
-def _value(wrapped: Any) -> Any:
-    for kind, value in mapping(wrapped).items():
+def _value(wrapped: Any, depth: int) -> Any:
+    for kind, value in mapping(wrapped).items() if depth < MOST_DEPTH else ():
         if kind == "intValue":
             return _int(value)
         if kind == "doubleValue":
             return float(value) if isinstance(value, int) else value
         if kind == "arrayValue":
-            return [_value(one) for one in objects(mapping(value).get("values"))]
+            return [_value(one, depth + 1) for one in objects(mapping(value).get("values"))]
         if kind == "kvlistValue":
-            return attributes(mapping(value).get("values"))
+            return attributes(mapping(value).get("values"), depth + 1)
         return value
     return None
 
 
 def _int(value: Any) -> Any:
     """JSON has 64-bit numbers as text."""
-    written = isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) <= 20  # noqa: PLR2004
+    written = isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 20  # noqa: PLR2004
     return int(value) if written else value
 
 

@@ -59,7 +59,7 @@ def _lines(records: list[Any]) -> list[bytes]:
 
 def _take(name: str, lines: list[bytes]) -> int:
     made = maker(name)
-    table = Accounts(made.identity, Mail(None))
+    table = Accounts(made.identity, Mail(None).class_of)
     for at in range(ACCOUNTS):
         table.put({"account": f"u-{at}", "plan": "pro", "payer": f"p{at}", "signup": "2026-01-01"})
     made = maker(name, table=table)

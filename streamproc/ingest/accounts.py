@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from streamproc.ingest.mail import Mail
-
 __all__ = ["COLUMNS", "GIVES", "Accounts"]
 
 # Column -> the rule that it is read by, each one also a field of the event but for those of `email`.
@@ -34,9 +32,10 @@ GIVES: Final = ("payer", "device", "signup_ms", "plan", "program", "email_domain
 class Accounts:
     """Rows by account."""
 
-    def __init__(self, identity: Callable[[str, str], str], mail: Mail) -> None:
+    def __init__(self, identity: Callable[[str, str], str], class_of: Callable[[str], str]) -> None:
+        """`identity` makes pseudonyms, `class_of` tells the class of an e-mail address, empty for none."""
         self._identity = identity
-        self._mail = mail
+        self._class_of = class_of
         self._rows: dict[str, Json] = {}
         self.ignored = 0  # cells that are not valid
 
@@ -73,7 +72,7 @@ class Accounts:
 
     def of_email(self, email: str) -> Json:
         """`email_domain` and `email_class` of an address or domain."""
-        kind = self._mail.class_of(email)
+        kind = self._class_of(email)
         return {"email_domain": self._identity("email_domain", email), "email_class": kind} if kind else {}
 
     def take(self, path: Path) -> None:

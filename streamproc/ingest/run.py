@@ -87,6 +87,14 @@ def _go_together(options: Options) -> None:
             raise InputError(why)
 
 
+class _Lists:
+    """What a folder of lists says, of networks and of e-mail domains."""
+
+    def __init__(self, folder: Path) -> None:
+        self.networks = Networks(folder)
+        self.mail = Mail(folder)
+
+
 class _Ingest:
     """One run."""
 
@@ -97,21 +105,25 @@ class _Ingest:
         self._mapping = mapping.read(options.map)
         self._report = Report(options.format)
         self._metrics = Metrics()
-        networks = Refreshed(options.networks, Networks, say) if options.networks else None
-        self._gives = networks.value.gives if networks else set()
-        lists: Callable[[], Networks | None] = (lambda: networks.value) if networks else (lambda: None)
-        self._maker = Maker(self._format, peppers(settings.gateway), self._mapping, self._table, lists)
-        self._mail = Mail(options.networks)
+        self._lists = Refreshed(options.networks, _Lists, say) if options.networks else None
+        self._mail = Mail(None)
+        self._maker = Maker(self._format, peppers(settings.gateway), self._mapping, self._table, self._networks)
         self._accounts: Accounts | Refreshed[Accounts] = (
             Refreshed(options.accounts, self._read_accounts, say) if options.accounts else self._no_accounts()
         )
-        self._refreshed = [one for one in (networks, self._accounts) if isinstance(one, Refreshed)]
+        self._refreshed = [one for one in (self._lists, self._accounts) if isinstance(one, Refreshed)]
 
     def _table(self) -> Accounts:
         return self._accounts.value if isinstance(self._accounts, Refreshed) else self._accounts
 
     def _no_accounts(self) -> Accounts:
-        return Accounts(self._maker.identity, self._mail)
+        return Accounts(self._maker.identity, lambda email: self._latest_mail().class_of(email))
+
+    def _latest_mail(self) -> Mail:
+        return self._lists.value.mail if self._lists else self._mail
+
+    def _networks(self) -> Networks | None:
+        return self._lists.value.networks if self._lists else None
 
     def _read_accounts(self, path: Path) -> Accounts:
         accounts = self._no_accounts()
@@ -123,7 +135,12 @@ class _Ingest:
     async def run(self) -> int:
         options = self._options
         table = bool(options.accounts or options.accounts_topic)
-        for line in expected(self._format, self._mapping, table=table, networks=self._gives):
+        for line in expected(
+            self._format,
+            self._mapping,
+            table=table,
+            networks=self._lists.value.networks.gives if self._lists else set(),
+        ):
             say(line)
         async with AsyncExitStack() as stack:
             files = stack.enter_context(ExitStack())

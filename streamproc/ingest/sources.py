@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 AT_ONCE: Final = 500  # records
 POLL_MS: Final = 200
 RETRY_S: Final = 1.0
+STOP_WITHIN_S: Final = 5.0
 PATIENCE_S: Final = 60.0  # for brokers that are away while files are read
 
 
@@ -80,10 +81,19 @@ async def topic(kafka: KafkaSettings, name: str, stage: Stage, stop: asyncio.Eve
         heartbeat_interval_ms=int(kafka.session_timeout_s * 300),
     )  # fmt: skip
     await consumer.start()
+    stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
-            await _pass_on(consumer, stage)
+            work = asyncio.create_task(_pass_on(consumer, stage))
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work}, timeout=STOP_WITHIN_S if stop.is_set() else None)
+            if work.done():
+                await work
+            else:  # the brokers are away: what is not there is taken again by who comes next
+                work.cancel()
+                await asyncio.wait({work})
     finally:
+        stopping.cancel()
         with suppress(KafkaError):
             await consumer.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ import pytest
 
 from streamproc.fingerprint import Fingerprinter
 from streamproc.ingest.record import Json
-from tests.ingest.world import PEPPERS, RECORDS, SAMPLES, VALID, attributes, events, maker, span, talk
+from tests.ingest.world import FIXTURES, PEPPERS, RECORDS, SAMPLES, VALID, attributes, events, maker, span, talk
 
 LOGGED = ("litellm", "otlp", "kong", "apisix", "bedrock", "apim")
 each_logged = pytest.mark.parametrize("name", LOGGED)
@@ -107,6 +108,22 @@ def test_no_identity_and_no_twelve_characters_of_a_prompt_leave(name: str) -> No
     assert not [new for new in present.values() if new in written or new.lower() in written.lower()]
     for text in (SYSTEM, PROMPT, ANSWER, NEXT, "look_up_clause"):
         assert not [part for part in windows(text) if part in written]
+
+
+@pytest.mark.parametrize("name", LOGGED)
+def test_no_twelve_characters_of_a_real_prompt_leave(name: str) -> None:
+    path = FIXTURES.parent / "public_prompts.jsonl.gz"
+    if not path.exists():
+        pytest.skip("no ../shared/fixtures beside the project, and STREAMPROC_FIXTURES does not name them")
+    with gzip.open(path) as lines:
+        prompts = [orjson.loads(line)["text"] for line in lines][LOGGED.index(name) :: 40]
+    made = maker(name)
+    for at, prompt in enumerate(prompts):
+        records = orjson.dumps(talk(name, [{"role": "user", "content": prompt}], prompt[::-1]))
+        [event] = events(made, *orjson.loads(records.replace(b'"77bb"', b'"77bb%d"' % at)))
+        assert "request_fp" in event
+        written = orjson.dumps(event).decode()
+        assert not [part for part in windows(prompt) | windows(prompt[::-1]) if part in written]
 
 
 # -- content that the gateway took out -----------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import ipaddress
-import os
 import random
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from streamproc.ingest.refresh import Refreshed
 from streamproc.lines import InputError
 from tests.ingest.world import FIXTURES, RECORDS, VALID, events, maker
 
-LISTS = Path(os.environ.get("STREAMPROC_FIXTURES", "")) / "infra" if os.environ.get("STREAMPROC_FIXTURES") else FIXTURES
+LISTS = FIXTURES
 needs_lists = pytest.mark.skipif(not LISTS.is_dir(), reason="no ../shared/fixtures beside the project")
 
 
 def table(*rows: Json, lists: Path | None = None) -> Accounts:
-    made = Accounts(maker("kong").identity, Mail(lists))
+    made = Accounts(maker("kong").identity, Mail(lists).class_of)
     for row in rows:
         assert made.put(row)
     return made

@@ -8,16 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streamproc import broker
-from streamproc.ingest import otlp_protobuf
+from streamproc import broker, settings
+from streamproc.ingest import otlp_protobuf, sources
+from streamproc.ingest.metrics import Metrics
+from streamproc.ingest.parsing import parse
 from streamproc.ingest.record import Json
+from streamproc.ingest.sinks import UnavailableError
+from streamproc.ingest.stage import Stage
 from tests.ingest.world import ENVIRONMENT, RECORDS, VALID, events, maker
 
 if TYPE_CHECKING:
@@ -204,3 +209,41 @@ def test_a_collectors_topic_of_protobuf_and_a_file_go_to_the_topic_of_requests(t
 
     with broker.embedded({"requests": PARTITIONS, "spans": 1}) as address:
         play(address, tmp_path, story)
+
+
+class Away:
+    """Where events go while no broker takes them."""
+
+    def __init__(self) -> None:
+        self.tried = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def put(self, events: list[Json]) -> None:
+        assert events
+        self.tried.set()
+        raise UnavailableError("away")
+
+
+def test_it_stops_when_told_though_the_brokers_take_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "STOP_WITHIN_S", 0.2)
+
+    async def story(address: str) -> None:
+        kafka = settings.read({"KAFKA_BOOTSTRAP_SERVERS": address, "KAFKA_GROUP": "stops"}).kafka
+        await produce(address, "kong-log", (None, orjson.dumps(numbered(1))))
+        sink, stop = Away(), asyncio.Event()
+        stage = Stage(maker("kong"), sink, parse, None, Counter(), Metrics())
+        work = asyncio.create_task(sources.topic(kafka, "kong-log", stage, stop))
+        await asyncio.wait_for(sink.tried.wait(), 30)
+        stop.set()
+        await asyncio.wait_for(work, 10)
+        assert stage.metrics.value("ingest_brokers_up") == 0
+        async with AIOKafkaConsumer(bootstrap_servers=address, group_id="stops-ingest") as consumer:
+            assert await consumer.committed(TopicPartition("kong-log", 0)) is None, "not there, so not done"
+
+    with broker.embedded({"kong-log": 1}) as address:
+        asyncio.run(story(address))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,8 @@ PEPPERS: Final = Peppers(ENVIRONMENT["IDENTITY_PEPPER"].encode(), ENVIRONMENT["C
 SAMPLES: Final[dict[str, Json]] = orjson.loads((Path(__file__).parent / "samples.json").read_bytes())
 VALID: Final = jsonschema.Draft202012Validator(schemas.load("request-event"))
 HEADER: Final = Mapping((Field("account", ("x-account", "litellm.api_key.hash")),))
-FIXTURES: Final = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "infra"
+SHARED: Final = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
+FIXTURES: Final = Path(os.environ.get("STREAMPROC_FIXTURES", SHARED)) / "infra"
 
 # The samples of each format, in the order in which they come.
 RECORDS: Final[dict[str, list[Json]]] = {
@@ -44,7 +46,7 @@ def maker(
     mapping = mapping or (HEADER if format_ in ("otlp", "envoy") else Mapping())
     networks = Networks(lists) if lists else None
     made = Maker(FORMATS[format_], PEPPERS, mapping, lambda: accounts, lambda: networks)
-    accounts = table or Accounts(made.identity, Mail(lists))
+    accounts = table or Accounts(made.identity, Mail(lists).class_of)
     return made
 
 

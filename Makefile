@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SUPPORTED := 3.13 3.12 3.11
 STAMP := $(VENV)/.complete
 
-.PHONY: help setup demo test test-all lint lock bench scoreboard weights clean
+.PHONY: help setup demo test test-all lint lock proto bench scoreboard weights clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ bench: setup ## benchmarks: ratios to something measured in the same run
 	$(BIN)/python benchmarks/rounds.py
 	$(BIN)/python benchmarks/worker.py
 	$(BIN)/python -m benchmarks.limiter
+	$(BIN)/python -m benchmarks.refusal
+	$(BIN)/python -m benchmarks.envoy
+	$(BIN)/python -m benchmarks.fingerprint
 	$(BIN)/python -m benchmarks.ingest
 
 weights: setup ## fit weights, null, thresholds and probabilities on the simulator, into streamproc/policy.toml
@@ -56,8 +59,12 @@ scoreboard: setup ## judge every kind by weights that never saw it, into docs/SC
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-header \
-	  --group dev pyproject.toml scripts/build-requirements.in -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --all-extras --group dev pyproject.toml scripts/build-requirements.in -o requirements.lock
+
+proto: setup ## write the messages of gateway/authz/envoy.proto anew
+	$(BIN)/python -m pip install --quiet 'grpcio-tools==1.85.1'
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. streamproc/gateway/authz/envoy.proto
 
 clean: ## remove what the targets made
 	rm -rf .venv .venv-* .cache .pytest_cache .mypy_cache .ruff_cache dist

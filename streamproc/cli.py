@@ -73,12 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _input(explain)
     explain.add_argument("--json", action="store_true")
 
-    run = commands.add_parser("run", help="run the worker; settings come from the environment (KAFKA_*, ...)")
-    run.set_defaults(command=_run_worker)
-    run.add_argument("--owned", action="store_true", help="stop at the end of standard input")
-
-    limiter = commands.add_parser("limiter", help="serve the verdicts over HTTP; settings as for run")
-    limiter.set_defaults(command=_limiter)
+    _services(commands)
 
     _ingest_parser(commands.add_parser("ingest", help="make request events of what another gateway logs"))
 
@@ -95,6 +90,18 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check_policy)
     check.add_argument("file", type=Path, metavar="FILE")
     return parser
+
+
+def _services(commands: Any) -> None:
+    run = commands.add_parser("run", help="run the worker; settings come from the environment (KAFKA_*, ...)")
+    run.set_defaults(command=_run_worker)
+    run.add_argument("--owned", action="store_true", help="stop at the end of standard input")
+
+    limiter = commands.add_parser("limiter", help="serve the verdicts over HTTP; settings as for run")
+    limiter.set_defaults(command=_limiter)
+
+    authz = commands.add_parser("authz", help="answer Envoy's ext_authz and forward-auth; settings as for run")
+    authz.set_defaults(command=_authz)
 
 
 def _demo_parser(demo: argparse.ArgumentParser) -> None:
@@ -259,6 +266,13 @@ def _limiter(_options: argparse.Namespace) -> int:
     from streamproc.gateway import limiter  # noqa: PLC0415
 
     return limiter.run(settings.read())
+
+
+def _authz(_options: argparse.Namespace) -> int:
+    from streamproc import settings  # noqa: PLC0415
+    from streamproc.gateway.authz import service  # noqa: PLC0415
+
+    return service.run(settings.read())
 
 
 def _ingest(options: argparse.Namespace) -> int:

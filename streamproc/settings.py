@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DECISION",
     "VARIABLES",
+    "AuthzSettings",
     "GatewaySettings",
     "KafkaSettings",
+    "Place",
     "Settings",
     "SettingsError",
     "TopicNames",
@@ -33,11 +35,16 @@ SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 MODES: Final = ("shadow", "enforce")
 UNREADY: Final = ("open", "closed")
+BUCKETS: Final = ("memory", "redis")
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 MOST_SUBJECTS: Final = 100_000_000
 MOST_PER_MIN: Final = 1e9
 MOST_EPOCH: Final = 2**31
 LEAST_PEPPER_BYTES: Final = 16
 DECISION: Final = "{decision}"  # what stands for a decision's id in APPEAL_URL
+NO_GRPC: Final = "off"
+
+Place: TypeAlias = tuple[str, ...]  # where a proxy says something: a header's name, or a metadata namespace and keys
 
 
 class SettingsError(ValueError):
@@ -130,6 +137,23 @@ class GatewaySettings:
     content_pepper: bytes = field(repr=False)
     pepper_epoch: int
     most_waiting: int
+    redis_url: str | None = field(repr=False)
+    redis_prefix: str
+    buckets: str
+    buckets_wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthzSettings:
+    """What the proxies that ask for authorisation are asked at, and where they say who a caller is."""
+
+    grpc: str
+    account: tuple[Place, ...]
+    org: tuple[Place, ...]
+    key: tuple[Place, ...]
+    address: tuple[Place, ...]
+    answer_s: float
+    most_open: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +163,7 @@ class Settings:
     kafka: KafkaSettings
     topics: TopicNames
     gateway: GatewaySettings
+    authz: AuthzSettings
     state_url: str
     policy: Path | None
     mode: str | None
@@ -239,12 +264,36 @@ def _per_min(value: str) -> float:
     return rate
 
 
+def _redis(value: str) -> str | None:
+    if value and not value.startswith(REDIS_SCHEMES):
+        raise ValueError("must begin with redis://, rediss:// or unix://")  # without the value: it may have a password
+    return value or None
+
+
 def _appeal(value: str) -> str:
     if value and not (value.startswith(("https://", "http://", "mailto:")) and value.isascii() and value.isprintable()):
         raise ValueError(f"{value!r} is no https:, http: or mailto: address")
     if value and DECISION not in value:
         raise ValueError(f"{value!r} must have {DECISION} where the decision's id goes")
     return value
+
+
+def _grpc(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (value == NO_GRPC or value.startswith("unix:/") or (host and colon and port.isdecimal())):
+        raise ValueError(f"{value!r} is not host:port, unix:/path or {NO_GRPC}")
+    return value
+
+
+def _places(value: str) -> tuple[Place, ...]:
+    return tuple(_place(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _place(value: str) -> Place:
+    namespace, *keys = value.removeprefix("metadata:").split("/")
+    if not (all(keys) and namespace and bool(keys) is value.startswith("metadata:")):
+        raise ValueError(f"{value!r} is neither a header's name nor metadata:NAMESPACE/KEY[/KEY...]")
+    return (namespace, *keys) if keys else (value.lower(),)
 
 
 def _one_of(*allowed: str, case: Callable[[str], str] = str.upper) -> Callable[[str], str]:
@@ -342,6 +391,29 @@ VARIABLES: Final = (
     ),
     Variable("PEPPER_EPOCH", "gateway.pepper_epoch", "0", _epoch, "one more with each new CONTENT_PEPPER"),
     Variable("GATEWAY_MOST_WAITING", "gateway.most_waiting", "10000", _subjects, "request events held at most"),
+    Variable("REDIS_URL", "gateway.redis_url", "", _redis, "where the limiter mirrors what is in force; never shown"),
+    Variable("REDIS_PREFIX", "gateway.redis_prefix", "streamproc:", _text, "what all keys in Redis begin with"),
+    Variable(
+        "GATEWAY_BUCKETS",
+        "gateway.buckets",
+        "memory",
+        _one_of(*BUCKETS, case=str.lower),
+        "of throttles: in each gateway's memory, or in Redis for all of them together",
+    ),
+    Variable("GATEWAY_BUCKETS_WAIT_S", "gateway.buckets_wait_s", "0.03", _seconds, "then memory counts instead"),
+    Variable("AUTHZ_GRPC", "authz.grpc", "localhost:8322", _grpc, "where Envoy asks: host:port, unix:/path or off"),
+    Variable("AUTHZ_ACCOUNT", "authz.account", "", _places, "header that the proxy itself sets, or metadata:..."),
+    Variable("AUTHZ_ORG", "authz.org", "", _places, "the same for the organisation"),
+    Variable(
+        "AUTHZ_KEY",
+        "authz.key",
+        "authorization,x-api-key,api-key,x-goog-api-key",
+        _places,
+        "the same for the key; of several the first that is there",
+    ),
+    Variable("AUTHZ_ADDRESS", "authz.address", "", _places, "the same for the address; default: the proxy's peer"),
+    Variable("AUTHZ_ANSWER_S", "authz.answer_s", "600", _seconds, "an event waits for its answer for this long"),
+    Variable("AUTHZ_MOST_OPEN", "authz.most_open", "20000", _subjects, "events that wait for answers at most"),
     Variable("INGEST_TOKEN", "ingest_token", "", _optional, "what senders to `ingest --listen` show; never shown"),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
@@ -356,7 +428,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: a value that is wrong, or that does not go with another.
     """
-    values: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "gateway": {}, "": {}}
+    values: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "gateway": {}, "authz": {}, "": {}}
     for variable in VARIABLES:
         part, _, name = variable.setting.rpartition(".")
         try:
@@ -367,6 +439,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         kafka=KafkaSettings(**values["kafka"]),
         topics=TopicNames(**values["topics"]),
         gateway=GatewaySettings(**values["gateway"]),
+        authz=AuthzSettings(**values["authz"]),
         **values[""],
     )
     for wrong, text in _contradictions(settings):
@@ -406,5 +479,9 @@ def _contradictions(settings: Settings) -> tuple[tuple[bool, str], ...]:
         (
             len(set(names)) < len(names),
             "TOPIC_*: two topics have the same name, give each its own",
+        ),
+        (
+            settings.gateway.buckets == "redis" and settings.gateway.redis_url is None,
+            "REDIS_URL: GATEWAY_BUCKETS is redis, set it",
         ),
     )

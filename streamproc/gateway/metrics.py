@@ -28,6 +28,9 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "answer": ("pass", "verify", "throttle", "restrict", "suspend", "unavailable"),
     "unready": ("open", "closed"),
     "fate": ("sent", "dropped", "failed"),
+    "write": ("put", "removed", "newer"),
+    "body": ("whole", "none", "partial", "unreadable"),
+    "join": ("joined", "never", "crowded", "unknown", "unasked"),
 }
 
 METRICS: Final = (
@@ -49,7 +52,17 @@ METRICS: Final = (
     Metric("gateway_waiting_requests", Gauge, "Request events that are not yet at the brokers."),
     Metric("gateway_nameless_requests_total", Counter, "Requests without an account: none has an event."),
     Metric("gateway_fingerprint_seconds", Histogram, "Time that fingerprints take.", buckets=CHECK_BUCKETS_S),
+    Metric("gateway_bodies_total", Counter, "Requests to authorise by what the proxy handed over of them.", ("body",)),
+    Metric("gateway_open_requests", Gauge, "Request events that wait for their answer's side."),
+    Metric(
+        "gateway_answers_total", Counter, "Answers' sides: joined, waited for in vain, or of no request.", ("join",)
+    ),
     Metric("gateway_dropped_streams_total", Counter, "Clients that were cut off because they read too slowly."),
+    Metric("gateway_mirror_up", Gauge, "1 while Redis answers the mirror; 0 without a mirror."),
+    Metric("gateway_mirror_waiting_subjects", Gauge, "Subjects that Redis may not yet have as the table has them."),
+    Metric("gateway_mirror_behind_seconds", Gauge, "For how long Redis has not been as the table; 0 without a mirror."),
+    Metric("gateway_mirror_writes_total", Counter, "Subjects told to Redis; newer: it knew better.", ("write",)),
+    Metric("gateway_fallen_back_checks_total", Counter, "Throttles counted in memory: Redis was slow or away."),
 )
 
 

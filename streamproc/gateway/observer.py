@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from streamproc.fingerprint import Fingerprinter, Peppers, Request, Response
+from streamproc.fingerprint.dialects import route
 from streamproc.gateway.answers import Answer, Asked
 from streamproc.gateway.gate import Gate, now_ms
 from streamproc.gateway.verdicts import Subjects
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from streamproc.fingerprint.prints import Headers
     from streamproc.gateway.metrics import Metrics
     from streamproc.gateway.post import Post
+    from streamproc.gateway.verdicts import Verdict
     from streamproc.settings import GatewaySettings
 
 __all__ = ["Caller", "Exchange", "Observer", "error_of", "peppers"]
@@ -59,6 +61,7 @@ class Exchange:
     began_s: float  # of a clock that never goes back
     first_s: float | None = None  # when the answer began
     refused_by: Answer | None = None
+    verdict: Verdict | None = None  # of all in force, the one that it was admitted or refused by
     parted: bool = False
 
     def feed(self, piece: bytes) -> None:
@@ -82,19 +85,20 @@ class Observer:
         """Return the exchange that a request begins."""
         with self._metrics.timed("gateway_fingerprint_seconds"):
             request = self._fingerprinter.request(path, headers, body)
+        spoken = request.route or route(path, {})  # of a body that cannot be read, the path still tells the form
         asked = Asked(
             subjects=self._subjects(caller),
             capabilities=request.asks,
             tokens=_tokens(request, body),
-            api="anthropic" if request.route and request.route.dialect.name == "anthropic" else "openai",
+            api="anthropic" if spoken and spoken.dialect.name == "anthropic" else "openai",
             accept=_accept(headers),
         )
-        response = self._fingerprinter.response(request)
+        response = Response(spoken.dialect) if spoken else None
         return Exchange(uuid.uuid4().hex, now_ms(), caller, request, asked, response, time.perf_counter())
 
     async def admit(self, exchange: Exchange) -> Answer:
         """Return what becomes of the request by the verdicts in force; a refusal is the end, and posted."""
-        answer, _ = await self._gate.answer(exchange.asked)
+        answer, exchange.verdict = await self._gate.answer(exchange.asked)
         if not answer.passes:
             exchange.refused_by = answer
             self.part(exchange, answer.status)
@@ -102,6 +106,13 @@ class Observer:
 
     def part(self, exchange: Exchange, status: int | None, known: dict[str, Any] | None = None) -> None:
         """End the exchange and post its event, once; `status` is None where nobody knows, `known` the gateway's own."""
+        self._end(exchange, _ending(exchange, status) | (known or {}))
+
+    def lose(self, exchange: Exchange) -> None:
+        """End the exchange without a word of its answer, which nobody will tell."""
+        self._end(exchange, {})
+
+    def _end(self, exchange: Exchange, known: dict[str, Any]) -> None:
         if exchange.parted:
             return
         exchange.parted = True
@@ -111,7 +122,7 @@ class Observer:
             return
         event = self._fingerprinter.finish(
             exchange.request, exchange.response, id=exchange.id, ts_ms=exchange.ts_ms, account=caller.account,
-            known=caller.known | _ending(exchange, status) | (known or {}), **caller.identities(),
+            known=caller.known | known, **caller.identities(),
         )  # fmt: skip
         self._post.send(event)
 

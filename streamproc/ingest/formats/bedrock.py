@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from streamproc.fingerprint.neutral import mapping, objects, text, whole
-from streamproc.ingest.formats import converse
 from streamproc.ingest.formats.shared import FROM_CONTENT
 from streamproc.ingest.record import Content, Field, Format, Json, identity, number
 
@@ -55,9 +54,8 @@ def _content(record: Json) -> Content | None:
     if not body:
         return None
     answer = _answer(record)
-    path = f"/model/{text(record.get('modelId')).rpartition('/')[2] or 'm'}/invoke"
-    if text(record.get("operation")).startswith("Converse"):
-        return Content(path, converse.request(body), converse.response(answer) if isinstance(answer, dict) else None)
+    verb = "converse" if text(record.get("operation")).startswith("Converse") else "invoke"
+    path = f"/model/{text(record.get('modelId')).rpartition('/')[2] or 'm'}/{verb}"
     return Content(path, body, answer if isinstance(answer, dict) else objects(answer) or None)
 
 

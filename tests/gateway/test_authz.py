@@ -1,0 +1,151 @@
+"""Who asks, what waits for its answer, and what Envoy's messages say; without a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.contract.decisions import Limit
+from streamproc.fingerprint import Request
+from streamproc.gateway.answers import PASS, Asked
+from streamproc.gateway.authz.callers import Presented, caller
+from streamproc.gateway.authz.service import run
+from streamproc.gateway.authz.waiting import Waiting
+from streamproc.gateway.decoding import decode
+from streamproc.gateway.observer import Caller, Exchange
+from streamproc.gateway.verdicts import Subjects
+from streamproc.settings import SettingsError, read
+from tests.gateway.events import NOW, event
+
+JWT = "envoy.filters.http.jwt_authn"
+
+
+def exchange(name: str, began_s: float = 0.0) -> Exchange:
+    return Exchange(name, NOW, Caller(), Request({}), Asked(subjects=Subjects()), None, began_s)
+
+
+def presented(*headers: tuple[str, str], metadata: dict[str, Any] | None = None) -> Presented:
+    return Presented(method="POST", path="/", headers=list(headers), peer="192.0.2.1", metadata=metadata or {})
+
+
+# -- who asks ---------------------------------------------------------------------------------------------
+
+AUTHZ = read(
+    {
+        "AUTHZ_ACCOUNT": f"metadata:{JWT}/payload/sub, X-Account-Id",
+        "AUTHZ_ORG": "x-org-id",
+        "AUTHZ_ADDRESS": "x-real-ip",
+    }
+).authz
+
+
+@pytest.mark.parametrize(
+    ("headers", "metadata", "account"),
+    [
+        ([("X-Account-ID", " a1 ")], {}, "a1"),
+        ([("x-account-id", "a1")], {JWT: {"payload": {"sub": "a2"}}}, "a2"),
+        ([("x-account-id", "a1")], {JWT: {"payload": {"sub": 7}}}, "a1"),
+        ([("x-account-id", "a1")], {JWT: {"payload": "sub"}}, "a1"),
+        ([("x-account-id", "forged"), ("x-account-id", "a1")], {}, "a1"),
+        ([], {}, ""),
+    ],
+)
+def test_the_first_place_that_says_it_tells_the_account(
+    headers: list[tuple[str, str]], metadata: dict[str, Any], account: str
+) -> None:
+    assert caller(AUTHZ, presented(*headers, metadata=metadata)).account == account
+
+
+@pytest.mark.parametrize("header", [("Authorization", "Bearer sk-1"), ("x-api-key", "sk-1"), ("api-key", " sk-1 ")])
+def test_a_key_is_the_same_whatever_header_it_is_in(header: tuple[str, str]) -> None:
+    found = caller(AUTHZ, presented(header, ("x-org-id", "o1")))
+    assert (found.key, found.org, found.ip) == ("sk-1", "o1", "192.0.2.1")
+
+
+def test_an_address_is_the_peers_unless_the_proxy_says_another() -> None:
+    assert caller(AUTHZ, presented(("X-Real-IP", "198.51.100.7"))).ip == "198.51.100.7"
+
+
+def test_without_a_place_for_the_account_it_does_not_start() -> None:
+    with pytest.raises(SettingsError, match="AUTHZ_ACCOUNT: name the header"):
+        run(read({"IDENTITY_PEPPER": "i" * 16, "CONTENT_PEPPER": "c" * 16}))
+
+
+# -- what waits -------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "take", "wait"]), st.integers(0, 30)), max_size=60))
+def test_every_exchange_leaves_once_and_none_waits_too_long(steps: list[tuple[str, int]]) -> None:
+    waiting, now, put, left = Waiting(most=5, most_s=10), 0.0, 0, []
+    for step, number in steps:
+        if step == "put":
+            oldest = waiting.put(exchange(str(put), now))
+            put += 1
+            left += [oldest.id] if oldest else []
+        elif step == "take":
+            taken = waiting.take(str(number))
+            left += [taken.id] if taken else []
+        else:
+            now += number
+            left += [one.id for one in waiting.over(now)]
+            assert all(one.began_s > now - 10 for one in list(waiting._exchanges.values()))
+        assert len(waiting) <= 5
+    left += [one.id for one in waiting.over(float("inf"))]
+    assert sorted(left, key=int) == [str(n) for n in range(put)]
+
+
+# -- Envoy's messages -------------------------------------------------------------------------------------
+
+
+def test_tokens_are_read_from_what_envoys_filters_keep() -> None:
+    pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
+    from streamproc.gateway.authz import envoy  # noqa: PLC0415
+    from streamproc.gateway.authz import envoy_pb2 as pb  # noqa: PLC0415
+
+    common = pb.AccessLogCommon()
+    body = common.metadata.filter_metadata["envoy.filters.http.json_to_metadata"]
+    body.update(
+        {"usage.prompt_tokens": 12, "usage.prompt_tokens_details.cached_tokens": 4, "model": "m", "usage.x": 0.5}
+    )
+    assert orjson.loads(envoy.usage(common.metadata.filter_metadata)) == {
+        "usage": {"prompt_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
+    }
+    stream = common.metadata.filter_metadata["envoy.content_parsers.json"]
+    stream.update(
+        {"usage": '{"output_tokens":5,"input_tokens":7}', "started": '{"input_tokens":6}', "usageMetadata": "["}
+    )
+    body.Clear()
+    assert orjson.loads(envoy.usage(common.metadata.filter_metadata)) == {
+        "usage": {"input_tokens": 7, "output_tokens": 5}, "usageMetadata": {},
+    }  # fmt: skip
+    counts = common.metadata.filter_metadata["io.envoy.ai_gateway"]
+    counts.update({"llm_input_token": 9, "llm_output_token": float("nan"), "llm_cached_input_token": -1})
+    common.duration.FromMilliseconds(250)
+    assert envoy.answers_side(common) == {"tok_in": 9, "duration_ms": 250.0}
+
+
+def test_a_throttle_tells_envoys_own_limiter_its_rate() -> None:
+    pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
+    from google.protobuf import json_format  # noqa: PLC0415
+
+    from streamproc.gateway.authz import envoy  # noqa: PLC0415
+
+    one = exchange("id-1")
+    one.verdict = decode(event("a1", "throttle", limit=Limit(requests_per_min=2.5)), None, NOW, 0)
+    told = envoy.response(one, PASS)
+    assert json_format.MessageToDict(told.dynamic_metadata) == {
+        "answer": "pass",
+        "id": "id-1",
+        "total_limit": {"requests_per_unit": 2, "unit": "MINUTE"},
+    }
+    assert told.ok_response.headers_to_remove == ["x-streamproc-step-up"]
+    verified = envoy.response(
+        exchange("id-2"), replace(PASS, word="verify", headers={"x-streamproc-step-up": "required"})
+    )
+    assert not verified.ok_response.headers_to_remove
+    assert verified.ok_response.headers[0].append_action == envoy.OVERWRITE

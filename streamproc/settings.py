@@ -172,6 +172,7 @@ class Settings:
     idle_s: float
     snapshot_s: float
     stop_s: float
+    ingest_token: str | None = field(repr=False)
 
 
 # -- one value -----------------------------------------------------------------------------------------
@@ -413,6 +414,7 @@ VARIABLES: Final = (
     Variable("AUTHZ_ADDRESS", "authz.address", "", _places, "the same for the address; default: the proxy's peer"),
     Variable("AUTHZ_ANSWER_S", "authz.answer_s", "600", _seconds, "an event waits for its answer for this long"),
     Variable("AUTHZ_MOST_OPEN", "authz.most_open", "20000", _subjects, "events that wait for answers at most"),
+    Variable("INGEST_TOKEN", "ingest_token", "", _optional, "what senders to `ingest --listen` show; never shown"),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 

@@ -46,7 +46,9 @@ bench: setup ## benchmarks: ratios to something measured in the same run
 	$(BIN)/python benchmarks/rounds.py
 	$(BIN)/python benchmarks/worker.py
 	$(BIN)/python -m benchmarks.limiter
+	$(BIN)/python -m benchmarks.refusal
 	$(BIN)/python -m benchmarks.envoy
+	$(BIN)/python -m benchmarks.fingerprint
 
 weights: setup ## fit weights, null, thresholds and probabilities on the simulator, into streamproc/policy.toml
 	$(BIN)/python -m streamproc.sim.weights

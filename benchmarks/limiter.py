@@ -1,5 +1,7 @@
 """The limiter on a real Kafka: how soon it is ready, how soon a decision is obeyed, what a check costs.
 
+Where there is a redis-server: how long its mirror takes and what checks cost meanwhile, and shared buckets.
+
     python -m benchmarks.limiter [subjects]
 
 Times are of the wall clock, beside a plain consumer that reads the same topic and does nothing.
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaConsumer
 
 from streamproc import broker
+from streamproc.contract.decisions import Limit
+from tests.gateway.redis_server import PROGRAM, RedisServer
 from tests.gateway.test_limiter import CHANGES, Limiter, World, create, decision, obeyed_s, play, produce
 
 if TYPE_CHECKING:
@@ -36,6 +40,11 @@ def main(arguments: Sequence[str]) -> None:
         decisions = (decision(f"a{n:07d}", hours=72) for n in range(subjects))
         asyncio.run(produce(address, TOPIC, *decisions))
         play(address, TOPIC, Path(folder), lambda world: measure(world, subjects))
+        if PROGRAM is not None:
+            server = RedisServer(Path(folder))
+            server.start()
+            play(address, TOPIC, Path(folder), lambda world: measure_redis(world, server))
+            server.kill()
 
 
 async def measure(world: World, subjects: int) -> None:
@@ -43,8 +52,11 @@ async def measure(world: World, subjects: int) -> None:
     plain_s = await read_plainly(world.address, subjects)
     print(f"a plain consumer reads {subjects:,} decisions in {plain_s:.2f} s")
     limiter = await ready(world, "first start", plain_s)
+    known = await limiter.in_force()
     limiter.process.kill()
     limiter = await ready(world, "after kill -9", plain_s)
+    assert await limiter.in_force() == known
+    print(f"the same {len(known):,} decisions as before")
     print(f"memory {memory_mb(limiter.process.pid):.0f} MB")
     delays = sorted([await obeyed_s(world, limiter, f"new{n}") for n in range(CHANGES)])
     print(f"obeyed after: p50 {delays[CHANGES // 2] * 1e3:.1f} ms, p99 {delays[CHANGES * 99 // 100 - 1] * 1e3:.1f} ms")
@@ -52,6 +64,43 @@ async def measure(world: World, subjects: int) -> None:
     nothing = sorted([await nothing_s(limiter) for _ in range(CHECKS)])
     for name, times in (("a check over HTTP", checks), ("/healthz the same way", nothing)):
         print(f"{name}: p50 {times[CHECKS // 2] * 1e6:.0f} us, p99 {times[CHECKS * 99 // 100] * 1e6:.0f} us")
+
+
+async def measure_redis(world: World, server: RedisServer) -> None:
+    """Print how long the mirror takes, and what checks cost meanwhile and with buckets in Redis."""
+    limit = decision("slow", "throttle", limit=Limit(requests_per_min=1e9))
+    await produce(world.address, world.topic, limit)
+    own = world.start(REDIS_URL=server.url)
+    await world.wait(own.ready, within_s=60)
+    await mirrored(own, server)
+    quiet = sorted([await check_s(own, "a0000001") for _ in range(CHECKS)])
+    server.ask("FLUSHALL")
+    start = time.monotonic()
+    writing = asyncio.create_task(mirrored(own, server))
+    busy = []
+    while not writing.done():
+        busy.append(await check_s(own, "a0000001"))
+    keys = server.ask("DBSIZE")
+    print(f"a flushed Redis has all {keys - 1:,} subjects again after {time.monotonic() - start:.2f} s", end=", ")
+    memory = int(server.ask("INFO", "memory")["used_memory"])
+    print(f"{memory / keys:.0f} bytes each")
+    shared = world.start(REDIS_URL=server.url, GATEWAY_BUCKETS="redis")
+    await world.wait(shared.ready, within_s=60)
+    await mirrored(shared, server)
+    throttles = [sorted([await check_s(one, "slow", passes=True) for _ in range(CHECKS)]) for one in (own, shared)]
+    rows = zip(("a check", "a check meanwhile", "a throttle in memory", "a throttle in Redis"),
+               (quiet, sorted(busy), *throttles), strict=True)  # fmt: skip
+    for name, times in rows:
+        n = len(times)
+        print(f"{name}: p50 {times[n // 2] * 1e6:.0f} us, p99 {times[n * 99 // 100] * 1e6:.0f} us")
+    print(f"counted in memory after all: {await shared.metric('fallen_back_checks_total'):.0f}")
+
+
+async def mirrored(limiter: Limiter, server: RedisServer) -> None:
+    """Return once Redis has what the limiter has."""
+    subjects = await limiter.metric("remembered_subjects")
+    while await asyncio.to_thread(server.ask, "DBSIZE") <= subjects:
+        await asyncio.to_thread(time.sleep, 0.02)
 
 
 async def ready(world: World, name: str, plain_s: float) -> Limiter:
@@ -76,10 +125,10 @@ async def read_plainly(address: str, subjects: int) -> float:
     return time.monotonic() - start
 
 
-async def check_s(limiter: Limiter, account: str) -> float:
-    """Return how long a check of a suspended account takes, in seconds."""
+async def check_s(limiter: Limiter, account: str, *, passes: bool = False) -> float:
+    """Return how long a check of an account takes, a suspended one by default, in seconds."""
     start = time.perf_counter()
-    assert not await limiter.passes(account)
+    assert await limiter.passes(account) is passes
     return time.perf_counter() - start
 
 

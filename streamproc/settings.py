@@ -35,6 +35,8 @@ SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 MODES: Final = ("shadow", "enforce")
 UNREADY: Final = ("open", "closed")
+BUCKETS: Final = ("memory", "redis")
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 MOST_SUBJECTS: Final = 100_000_000
 MOST_PER_MIN: Final = 1e9
 MOST_EPOCH: Final = 2**31
@@ -135,6 +137,10 @@ class GatewaySettings:
     content_pepper: bytes = field(repr=False)
     pepper_epoch: int
     most_waiting: int
+    redis_url: str | None = field(repr=False)
+    redis_prefix: str
+    buckets: str
+    buckets_wait_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +261,12 @@ def _per_min(value: str) -> float:
     if not 0 <= rate <= MOST_PER_MIN:  # false for NaN too
         raise ValueError(f"{value!r} is not a number from 0 to {MOST_PER_MIN:.0f}")
     return rate
+
+
+def _redis(value: str) -> str | None:
+    if value and not value.startswith(REDIS_SCHEMES):
+        raise ValueError("must begin with redis://, rediss:// or unix://")  # without the value: it may have a password
+    return value or None
 
 
 def _appeal(value: str) -> str:
@@ -378,6 +390,16 @@ VARIABLES: Final = (
     ),
     Variable("PEPPER_EPOCH", "gateway.pepper_epoch", "0", _epoch, "one more with each new CONTENT_PEPPER"),
     Variable("GATEWAY_MOST_WAITING", "gateway.most_waiting", "10000", _subjects, "request events held at most"),
+    Variable("REDIS_URL", "gateway.redis_url", "", _redis, "where the limiter mirrors what is in force; never shown"),
+    Variable("REDIS_PREFIX", "gateway.redis_prefix", "streamproc:", _text, "what all keys in Redis begin with"),
+    Variable(
+        "GATEWAY_BUCKETS",
+        "gateway.buckets",
+        "memory",
+        _one_of(*BUCKETS, case=str.lower),
+        "of throttles: in each gateway's memory, or in Redis for all of them together",
+    ),
+    Variable("GATEWAY_BUCKETS_WAIT_S", "gateway.buckets_wait_s", "0.03", _seconds, "then memory counts instead"),
     Variable("AUTHZ_GRPC", "authz.grpc", "localhost:8322", _grpc, "where Envoy asks: host:port, unix:/path or off"),
     Variable("AUTHZ_ACCOUNT", "authz.account", "", _places, "header that the proxy itself sets, or metadata:..."),
     Variable("AUTHZ_ORG", "authz.org", "", _places, "the same for the organisation"),
@@ -455,5 +477,9 @@ def _contradictions(settings: Settings) -> tuple[tuple[bool, str], ...]:
         (
             len(set(names)) < len(names),
             "TOPIC_*: two topics have the same name, give each its own",
+        ),
+        (
+            settings.gateway.buckets == "redis" and settings.gateway.redis_url is None,
+            "REDIS_URL: GATEWAY_BUCKETS is redis, set it",
         ),
     )

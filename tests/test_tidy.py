@@ -61,9 +61,10 @@ def unwanted(text: str) -> list[str]:
 
 
 def project() -> dict[str, list[str]]:
-    """The groups of dependencies of pyproject.toml: names alone, as written."""
+    """The groups of dependencies of pyproject.toml, extras among them: names alone, as written."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    groups = {"dependencies": table["project"]["dependencies"], **table["dependency-groups"]}
+    extras = table["project"].get("optional-dependencies", {})
+    groups = {"dependencies": table["project"]["dependencies"], **extras, **table["dependency-groups"]}
     return {group: [re.split(r"[\s<>=!~;\[]", one)[0] for one in ones] for group, ones in groups.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -12,7 +13,9 @@ import orjson
 
 DIGITS = 32  # hexadecimal: 128 bits, the most the contract holds
 LEAST_PEPPER_BYTES = 16
+TOO_DEEP = b"deep"  # JSON that is nested deeper than the encoder goes, which none is that has a use
 _WHITE = b" \t\n\r\v\f"
+_TYPE = re.compile(rb'"type":"[A-Z]+"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,22 @@ def canonical(value: Any) -> bytes:
             return squeezed(value)
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:  # deeper than the encoder goes
+    except orjson.JSONEncodeError as reason:
+        return TOO_DEEP if "Recursion" in str(reason) else _unsorted(value)
+
+
+def canonical_schema(value: Any) -> bytes:
+    """The canonical JSON of a schema, its types in lower case: generateContent's `STRING` means `string`."""
+    written = canonical(value)
+    return _TYPE.sub(lambda found: found[0].lower(), written) if b'"type":"' in written else written
+
+
+def _unsorted(value: Any) -> bytes:
+    """What a body that was parsed elsewhere may hold beside JSON: lone surrogates, whole numbers beyond 64 bits."""
+    try:
         return repr(value).encode("utf-8", "surrogatepass")
+    except RecursionError:
+        return TOO_DEEP
 
 
 @lru_cache(maxsize=4096)

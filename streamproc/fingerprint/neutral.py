@@ -5,6 +5,7 @@ A reader here never raises on what a client sent: what has another type than exp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -33,7 +34,10 @@ class Turn:
 
 @dataclass(slots=True)
 class Chat:
-    """A chat request. `previous` is the id of the response whose state the server keeps, if one is named."""
+    """A chat request. `previous` names the state that the server keeps and the request goes on from, if there is one.
+
+    `stored` says whether the answer will be known by an id: by `state`, or where that is empty by the response's own.
+    """
 
     system: str = ""
     turns: list[Turn] = field(default_factory=list)
@@ -48,6 +52,7 @@ class Chat:
     session: str = ""
     previous: str = ""
     stored: bool = False
+    state: str = ""
     traces: bool = False  # whether the answer is to show how it was reasoned
 
 
@@ -125,12 +130,25 @@ def chosen(body: Json, names: tuple[str, ...]) -> Json:
     return {name: float(value) if type(value) is int else value for name, value in found.items()}
 
 
-def add_turn(turns: list[Turn], turn: Turn) -> None:
-    """Append; what an assistant said in a row of items is one turn, however many items carried it."""
-    if turns and turn.role == "assistant" == turns[-1].role:
-        last = turns[-1]
-        last.text += turn.text
-        last.calls += turn.calls
-        last.signature = turn.signature or last.signature
-    else:
-        turns.append(turn)
+def merged(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns, but what an assistant said in a row of items is one turn, however many items carried it."""
+    found: list[Turn] = []
+    row: list[Turn] = []
+    for turn in turns:
+        if turn.role == "assistant":
+            row.append(turn)
+        else:
+            found += _as_one(row) if row else ()
+            row = []
+            found.append(turn)
+    return found + _as_one(row)
+
+
+def _as_one(turns: list[Turn]) -> list[Turn]:
+    if len(turns) < 2:  # noqa: PLR2004 - one is one
+        return turns
+    calls = [call for turn in turns for call in turn.calls]
+    signatures = [turn.signature for turn in turns if turn.signature]
+    images = sum(turn.images for turn in turns)
+    said = "".join(turn.text for turn in turns)
+    return [Turn("assistant", said, calls, images, signatures[-1] if signatures else "")]

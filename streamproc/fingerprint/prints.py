@@ -5,19 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from heapq import nlargest
 from hmac import HMAC
 from typing import Any, TypeAlias
 
 import orjson
 
-from streamproc.fingerprint import classify
+from streamproc.fingerprint.classify import classes
 from streamproc.fingerprint.client import client
 from streamproc.fingerprint.dialects import Route, route
-from streamproc.fingerprint.keyed import Keyed, Peppers, canonical, done, framed, network, squeezed
+from streamproc.fingerprint.keyed import Keyed, Peppers, canonical, canonical_schema, done, framed, network, squeezed
 from streamproc.fingerprint.language import language
 from streamproc.fingerprint.neutral import Chat, Json, Reply, Turn
 from streamproc.fingerprint.simhash import Words
-from streamproc.fingerprint.skeleton import lasting, skeleton, split, without_client_notes
+from streamproc.fingerprint.skeleton import (
+    LEAST_SKELETON_WORDS,
+    bare,
+    lasting,
+    read_whole,
+    skeleton,
+    split,
+    without_client_notes,
+)
 from streamproc.fingerprint.stream import Response
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -26,6 +35,8 @@ IDENTITIES = ("account", "org", "key", "payer", "device", "session", "ip", "emai
 SESSION_HEADERS = ("x-claude-code-session-id", "session_id", "x-session-id")
 _MODEL = re.compile(r"[\w./:@-]{1,64}")  # anything else is no model's name, and may be text
 _BATCH = re.compile(r"/batches(?:$|[/?])|:batchGenerateContent\b|/batchPredictionJobs\b|/model-invocation-job")
+_ROLES = {role: framed(role.encode()) for role in ("user", "assistant", "tool")}
+MOST_TASKS = 16  # payloads of which the longest, white space left out, is the task
 MOST_WHOLE = 2**53 - 1
 
 
@@ -37,6 +48,7 @@ class Request:
     route: Route | None = None
     conversation: HMAC | None = None
     stored: bool = False
+    state: str = ""
     asks: tuple[str, ...] = ()  # of `CAPABILITIES`
 
 
@@ -82,7 +94,7 @@ class Fingerprinter:
         conversation = self._of_chat(event, chat)
         traces = chat.traces or "reasoning_trace" in event["elicits"]
         asks = ("reasoning_trace",) * traces + ("tools",) * bool(chat.tools) + batch
-        return Request(event, found, conversation, chat.stored, asks)
+        return Request(event, found, conversation, chat.stored, chat.state, asks)
 
     def response(self, request: Request) -> Response | None:
         """Where to feed the response's bytes; None for a request that could not be read."""
@@ -143,7 +155,7 @@ class Fingerprinter:
 
     def _of_chat(self, event: Json, chat: Chat) -> HMAC | None:
         event["n_messages"] = chat.n_messages
-        event["n_assistant"] = sum(turn.role == "assistant" for turn in chat.turns)
+        event["n_assistant"] = [turn.role for turn in chat.turns].count("assistant")
         event["n_tools"] = len(chat.tools)
         for name, value in (
             ("model", chat.model if _MODEL.fullmatch(chat.model) else ""),
@@ -153,11 +165,13 @@ class Fingerprinter:
         ):
             if value is not None and value != "":
                 event[name] = value
-        chat.system = without_client_notes(chat.system)
+        last = _last_of_user(chat)
+        left = without_client_notes(chat.system)
+        chat.system = read_whole(chat.system, left)
         for turn in chat.turns:
             turn.text = without_client_notes(turn.text)
         self._of_declared(event, chat)
-        self._of_text(event, chat)
+        self._of_text(event, chat, read_whole(last, _last_of_user(chat)))
         return self._of_conversation(event, chat)
 
     def _of_declared(self, event: Json, chat: Chat) -> None:
@@ -165,32 +179,32 @@ class Fingerprinter:
         if chat.params:
             event["params_fp"] = self._content.of("params_fp", canonical(chat.params))
         if chat.schema is not None:
-            event["schema_fp"] = self._content.of("schema_fp", canonical(chat.schema))
+            event["schema_fp"] = self._content.of("schema_fp", canonical_schema(chat.schema))
         if chat.tools:
             tools = sorted(
-                framed(name.encode("utf-8", "surrogatepass")) + canonical(schema) for name, schema in chat.tools
+                framed(name.encode("utf-8", "surrogatepass")) + (canonical_schema(schema) if schema else b"")
+                for name, schema in chat.tools
             )
             event["tools_fp"] = self._content.of("tools_fp", b"".join(map(framed, tools)))
         signature = next((turn.signature for turn in reversed(chat.turns) if turn.signature), "")
         if signature:
             event["signature_fp"] = self._content.of("signature", squeezed(signature))
 
-    def _of_text(self, event: Json, chat: Chat) -> None:
+    def _of_text(self, event: Json, chat: Chat, user: str) -> None:
         """Template, task, language and class, from the system prompt and the last words of the user."""
-        user = next((turn.text for turn in reversed(chat.turns) if turn.role == "user" and turn.text), "")
         instruction, payloads = split(user)
-        template = self._words.simhash(skeleton(chat.system, instruction))
+        template = self._words.simhash(skeleton(chat.system, instruction), LEAST_SKELETON_WORDS)
+        template = template or self._words.simhash(bare(chat.system, user))
         if template:
             event["template_fp"] = template
-        task = max((squeezed(one.casefold()) for one in payloads), key=len)
+        longest = nlargest(MOST_TASKS, payloads, key=len)
+        task = max((squeezed(one.casefold()) for one in longest), key=len)
         if task:
             event["task_fp"] = self._content.of("task_fp", task)
         spoken = language(user)
         if spoken:
             event["lang"] = spoken
-        seen = classify.looked_at(chat, user)
-        event["elicits"] = classify.elicits(*seen)
-        event["task_class"] = classify.task_class(chat, *seen, event["elicits"])
+        event["task_class"], event["elicits"] = classes(chat, user)
 
     def _of_conversation(self, event: Json, chat: Chat) -> HMAC | None:
         """System prompt and turns in one running hash, of which prefix and response are two readings."""
@@ -201,10 +215,11 @@ class Fingerprinter:
         running.update(framed(system))
         running.update(framed(chat.previous.encode("utf-8", "surrogatepass")))
         last = max((at for at, turn in enumerate(chat.turns) if turn.role == "assistant"), default=-1)
-        for at, turn in enumerate(chat.turns):
-            running.update(_written(turn))
-            if at == last:
-                event["prefix_fp"] = done(running)
+        written = [*map(_written, chat.turns)]
+        if last >= 0:
+            running.update(b"".join(written[: last + 1]))
+            event["prefix_fp"] = done(running)
+        running.update(b"".join(written[last + 1 :]))
         if chat.previous:
             event["prefix_fp"] = self._state(chat.previous)
         whole = running.copy()
@@ -225,15 +240,19 @@ class Fingerprinter:
             event["signature_out_fp"] = self._content.of("signature", squeezed(reply.signature))
         turn = reply.turn()
         if request.stored and reply.id:
-            event["response_fp"] = self._state(reply.id)
+            event["response_fp"] = self._state(request.state or reply.id)
         elif request.conversation and reply.complete and (turn.text or turn.calls):
             conversation = request.conversation.copy()
             conversation.update(_written(turn))
             event["response_fp"] = done(conversation)
 
-    def _state(self, response_id: str) -> str:
-        """What stands for a conversation that the server keeps: the id of its last response."""
-        return self._content.of("state", response_id.encode("utf-8", "surrogatepass"))
+    def _state(self, kept_id: str) -> str:
+        """What stands for a conversation that the server keeps: its id, or that of its last response."""
+        return self._content.of("state", kept_id.encode("utf-8", "surrogatepass"))
+
+
+def _last_of_user(chat: Chat) -> str:
+    return next((turn.text for turn in reversed(chat.turns) if turn.role == "user" and turn.text), "")
 
 
 def _parsed(body: bytes | str | Json) -> Json | None:
@@ -248,7 +267,7 @@ def _parsed(body: bytes | str | Json) -> Json | None:
 
 def _written(turn: Turn) -> bytes:
     """A turn's bytes for hashing: role, text without white space, calls with canonical arguments."""
-    parts = [turn.role.encode(), squeezed(turn.text)]
+    written = _ROLES[turn.role] + framed(squeezed(turn.text))
     for call in turn.calls:
-        parts += [call.name.encode("utf-8", "surrogatepass"), canonical(call.arguments)]
-    return b"".join(map(framed, parts))
+        written += framed(call.name.encode("utf-8", "surrogatepass")) + framed(canonical(call.arguments))
+    return written

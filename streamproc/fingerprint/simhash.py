@@ -9,21 +9,22 @@ uniform numbers serve as the usual +1 and -1 do.
 from __future__ import annotations
 
 import re
-import struct
 from hashlib import blake2b
-from itertools import islice
 from operator import xor
+
+from streamproc.fingerprint.kept import Kept
 
 MOST_WORDS = 256  # 256 x 255 fits a lane's 16 bits
 MOST_WORD_CHARS = 24  # longer ones are payload: a token, a hash, base64
-MOST_KEPT = 32_768  # words of which the hash is kept; about 20 MB
-_EDGES = ".,;:!?()[]{}<>\"'`*#-\u2013\u2014\u2026\u201c\u201d\u2018\u2019\u00ab\u00bb"
+EDGES = ".,;:!?()[]{}<>\"'`*#-\u2013\u2014\u2026\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _CODE = frozenset("0123456789_(){}[]<>=;\\/|@#$%^&*+~")
 _HEX = re.compile(r"[a-f]{8,}")  # with digits, _CODE tells
-_LANES = struct.Struct("<64H")
 _WIDE = 2  # bytes of a lane
+_EVEN = int.from_bytes(b"\xff\xff\0\0" * 32, "little")  # every second lane
+_ONES = int.from_bytes(b"\1\0\0\0" * 32, "little")  # a one in each of them
+_DIGIT = b"0" * 128 + b"1" * 128  # of a byte: its highest bit
 # They name a day, so they are as variable as its number.
-_CALENDAR = frozenset(
+CALENDAR = frozenset(
     {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}
     | {"january", "february", "march", "april", "june", "july", "august"}
     | {"september", "october", "november", "december"}
@@ -31,38 +32,27 @@ _CALENDAR = frozenset(
 
 
 class Words:
-    """Hashes lists of words under one key; keeps the hashes of the words that were seen, up to a limit."""
+    """Hashes lists of words under one key; keeps the hashes of the words that were seen, about 20 MB at most."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._kept: dict[str, tuple[int, int] | None] = {}
+        self._kept = Kept(self._hashed)
 
-    def simhash(self, words: list[str]) -> str:
-        """16 hexadecimal digits; empty where no word is left after normalising."""
-        lanes = [pair for pair in map(self._lanes, words) if pair is not None][:MOST_WORDS]
-        if not lanes:
+    def simhash(self, words: list[str], least: int = 1) -> str:
+        """16 hexadecimal digits; empty where fewer than `least` words (1 or more) are left after normalising."""
+        lanes = [*filter(None, map(self._kept.__getitem__, words))][:MOST_WORDS]
+        if len(lanes) < least:
             return ""
-        first = [pair[0] for pair in lanes]
-        pairs = map(xor, first, islice((pair[1] for pair in lanes), 1, None))
-        alone = _LANES.unpack(sum(first).to_bytes(_LANES.size, "little"))
-        joined = _LANES.unpack(sum(pairs).to_bytes(_LANES.size, "little"))
-        mean = 255 * (2 * len(lanes) - 1)
-        value = 0
-        for one, two in zip(alone, joined, strict=True):
-            value = value << 1 | (2 * (one + two) > mean)
-        return f"{value:016x}"
-
-    def _lanes(self, word: str) -> tuple[int, int] | None:
-        try:
-            return self._kept[word]
-        except KeyError:
-            pass
-        if len(self._kept) >= MOST_KEPT:
-            self._kept.clear()
-        lanes = self._hashed(word)
-        if len(word) <= 2 * MOST_WORD_CHARS:  # longer ones would be memory for nothing
-            self._kept[word] = lanes
-        return lanes
+        first = [one for one, _ in lanes]
+        pairs = map(xor, first, [two for _, two in lanes[1:]])
+        alone, joined = sum(first), sum(pairs)
+        # All 64 sums at once, in lanes twice as wide; with this added, one above the mean sets its lane's highest bit.
+        above = _ONES * (2**31 - 1 - 255 * (2 * len(lanes) - 1) // 2)
+        bits = bytearray(64)
+        for at in (0, 1):
+            sums = (alone >> 16 * at & _EVEN) + (joined >> 16 * at & _EVEN) + above
+            bits[at::2] = sums.to_bytes(128, "little")[3::4].translate(_DIGIT)
+        return f"{int(bits, 2):016x}"
 
     def _hashed(self, word: str) -> tuple[int, int] | None:
         plain = normal(word)
@@ -78,8 +68,8 @@ def normal(word: str) -> str:
     """A word as it counts: without case and edges; empty for numbers, dates, ids, paths, URLs and code."""
     if len(word) > 2 * MOST_WORD_CHARS:
         return ""
-    word = word.strip(_EDGES).casefold()
-    if len(word) > MOST_WORD_CHARS or not _CODE.isdisjoint(word) or word in _CALENDAR or _HEX.fullmatch(word):
+    word = word.strip(EDGES).casefold()
+    if len(word) > MOST_WORD_CHARS or not _CODE.isdisjoint(word) or word in CALENDAR or _HEX.fullmatch(word):
         return ""
     return word
 

@@ -9,45 +9,60 @@ from __future__ import annotations
 import re
 from itertools import islice
 
+from streamproc.fingerprint.kept import Kept
+from streamproc.fingerprint.simhash import CALENDAR, EDGES
+
 HEAD_CHARS, TAIL_CHARS = 1600, 800  # of each text; the middle of a longer one is no skeleton
 LONG_PARAGRAPH_CHARS = 600  # in a user's turn, longer ones are payload
 MOST_TAGS = 16  # looked for at each end: each may cost a walk through the text
 LEAST_QUOTED_CHARS = 40  # a quotation below is a word of the instruction, not a task
 SYSTEM_WORDS, USER_WORDS = 64, 96  # together at most `simhash.MOST_WORDS`
-VOLATILE_CHARS = 12_000  # at each end of a system prompt, where clients write date, directory and the like
+CHANGING_HEAD_CHARS, CHANGING_TAIL_CHARS = 2000, 4000  # of a system prompt: there clients write date, directory, ...
 
 _OPENED, _CLOSED = "<system-reminder>", "</system-reminder>"
-_BILLING = re.compile(r"^x-anthropic-billing-header:[^\n]*\n?", re.MULTILINE | re.IGNORECASE)
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_VOLATILE = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)?"  # a date, with its time
-    r"|\d{1,2}:\d\d(?::\d\d)?(?: ?[ap]m\b)?"
-    r"|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}"
-    rf"|\b{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}|\b\d{{1,2}}\.? {_MONTH}\.?,? \d{{4}}"
-    r"|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
-    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{16,}\b"
-    r"|(?<![\w/])(?:~|[a-z]:)?[/\\](?:[\w.@+-]+[/\\])+[\w.@+-]*",  # a path of a file or directory
-    re.IGNORECASE,
+_BILLED = "x-anthropic-billing-header:"
+_BILLING = re.compile(rf"^{_BILLED}[^\n]{{0,400}}\n?", re.MULTILINE)
+LEAST_ID_CHARS = 16  # of hexadecimal digits in a row
+LEAST_LEFT_WORDS = 8  # fewer left of a text, and what a client is said to have added may be the text itself
+LEAST_SKELETON_WORDS = 4  # fewer left, and what was taken for payload may be the instruction itself
+_CHANGING = re.compile(
+    r"[0-9A-Fa-f](?:[0-9A-Fa-f]{7}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # an id
+    r"|(?<![A-Za-z0-9].)[0-9A-Fa-f]{15,}+(?![A-Za-z0-9]))"
+    r"|[/\\](?<![\w/\\].)(?:[\w.@+-]+[/\\])+[\w.@+-]*"  # a path of a file or directory
+    r"|[0-9][\d.,:/TZ+-]*(?:st|nd|rd|th|[AaPp][Mm])?"  # a number, date or time
+)
+_DATE_WORDS = (
+    CALENDAR
+    | {"may", "march", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"}
+    | {"mon", "tue", "wed", "thu", "fri", "sat", "sun", "am", "pm"}
 )
 _QUOTED = re.compile(r'"[^"\n]{1,400}"|“[^”]{1,400}”|«[^»]{1,400}»|`[^`\n]{1,400}`|\'(?<!\w\')[^\'\n]{1,200}\'(?!\w)')
-_FENCE = re.compile(r"(```|~~~|\"\"\")(.*?)(?:\1|\Z)", re.DOTALL)
+_FENCES = ("```", "~~~", '"""')
 _TAG = re.compile(r"<([A-Za-z][\w-]{0,30})>")
 _LABEL = re.compile(
-    r"^[ \t#*]*(?:question|problem|task|input|text|passage|document|article|context|code|query|prompt|exercise"
+    r"\n[ \t#*]*(?=[a-z]{4,12}[ 0-9a-z\t*]{0,8}:)"  # says no in one step, where the words would take twenty
+    r"(?:question|problem|task|input|text|passage|document|article|context|code|query|prompt|exercise"
     r"|statement|sentence|essay|response|answer|solution|conversation|transcript)(?: ?[0-9a-z])?[ \t*]*:[ \t*]*"
-    r"(\S.*?)(?=\n[ \t]*\n|\n[\w #*]{1,24}:|\Z)",
-    re.MULTILINE | re.IGNORECASE | re.DOTALL,
+    r"(\S[^\n]*+(?:\n(?![ \t]*\n|[\w #*]{1,24}:)[^\n]*+)*+)",  # its lines up to an empty one or the next label
+    re.IGNORECASE,
 )
-_PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
+_PARAGRAPH = re.compile(r"\n[ \t\r]*+\n\s*+")
 
 
 def without_client_notes(text: str) -> str:
     """The text without what well-known clients put in it: reminders and per-conversation billing lines."""
     if _OPENED in text:
         text = _without_reminders(text)
-    if "x-anthropic-billing-header" in text.lower():
+    if _BILLED in text:
         text = _BILLING.sub("", text)
     return text
+
+
+def read_whole(text: str, left: str) -> str:
+    """What to read of a text: what is `left` without the client's notes, or all if that is next to nothing."""
+    if text == left or len(left.split(None, LEAST_LEFT_WORDS)) >= LEAST_LEFT_WORDS:
+        return left
+    return text.replace(_OPENED, "\n\n").replace(_CLOSED, "\n\n").replace(_BILLED, "\n\n")
 
 
 def _without_reminders(text: str) -> str:
@@ -61,11 +76,27 @@ def _without_reminders(text: str) -> str:
 
 
 def lasting(system: str) -> str:
-    """A system prompt without dates, times, ids and paths, which differ each time though nothing was changed."""
-    if len(system) <= 2 * VOLATILE_CHARS:
-        return _VOLATILE.sub("", system)
-    head, tail = system[:VOLATILE_CHARS], system[-VOLATILE_CHARS:]
-    return _VOLATILE.sub("", head) + system[VOLATILE_CHARS:-VOLATILE_CHARS] + _VOLATILE.sub("", tail)
+    """A system prompt without numbers, dates, times, ids and paths, which differ though nobody changed it."""
+    if len(system) <= CHANGING_HEAD_CHARS + CHANGING_TAIL_CHARS:
+        return _lasting(system)
+    head, middle = system[:CHANGING_HEAD_CHARS], system[CHANGING_HEAD_CHARS:-CHANGING_TAIL_CHARS]
+    return _lasting(head) + middle + _lasting(system[-CHANGING_TAIL_CHARS:])
+
+
+def _lasting(text: str) -> str:
+    return "".join(map(_LASTING.__getitem__, text.split()))
+
+
+def _lasts(word: str) -> str:
+    """What of a word is the same on another day."""
+    plain = word.strip(EDGES)
+    if plain.isalpha() and len(plain) < LEAST_ID_CHARS:
+        return "" if plain.casefold() in _DATE_WORDS else word
+    rest = _CHANGING.sub("", word)
+    return rest if rest.strip(EDGES) else ""
+
+
+_LASTING = Kept(_lasts)
 
 
 def window(text: str) -> str:
@@ -80,31 +111,49 @@ def split(text: str) -> tuple[str, list[str]]:
     payloads: list[str] = []
 
     def cut(found: re.Match[str]) -> str:
-        payloads.append(found[found.re.groups])
+        payloads.append(found[1])
         return "\n"
 
+    def quoted(found: re.Match[str]) -> str:
+        if len(found[0]) > LEAST_QUOTED_CHARS:
+            payloads.append(found[0][1:-1])
+        return " "
+
     text = _without_tagged(text, payloads)
-    if "```" in text or "~~~" in text or '"""' in text:
-        text = _FENCE.sub(cut, text)
+    for fence in _FENCES:
+        if fence[0] in text and fence in text:  # one character is found faster
+            text = _without_fenced(text, fence, payloads)
     paragraphs = _PARAGRAPH.split(text)
-    long = [one for one in paragraphs if len(one) > LONG_PARAGRAPH_CHARS]
+    long = [one for one in paragraphs if len(one) > LONG_PARAGRAPH_CHARS] if len(text) > LONG_PARAGRAPH_CHARS else []
     if long:
         payloads += long
         text = "\n\n".join(one for one in paragraphs if len(one) <= LONG_PARAGRAPH_CHARS)
     text = window(text)
     if ":" in text:
-        text = _LABEL.sub(cut, text)
-    payloads += [found[1:-1] for found in _QUOTED.findall(text) if len(found) > LEAST_QUOTED_CHARS]
+        text = _LABEL.sub(cut, f"\n{text}")
+    instruction = _QUOTED.sub(quoted, text)
     if not payloads:
         payloads.append(max(_PARAGRAPH.split(text), key=len))
-    return text, payloads
+    return instruction, payloads
 
 
 def skeleton(system: str, instruction: str) -> list[str]:
     """The words, not yet normalised (`simhash.Words` does), of system prompt and instruction."""
-    words = _QUOTED.sub(" ", window(system)).split()[:SYSTEM_WORDS]
-    words += _QUOTED.sub(" ", instruction).split()[:USER_WORDS]
-    return words
+    words = _QUOTED.sub(" ", window(system)).split(None, SYSTEM_WORDS)[:SYSTEM_WORDS]
+    return words + instruction.split(None, USER_WORDS)[:USER_WORDS]
+
+
+def bare(system: str, user: str) -> list[str]:
+    """The words of both, payload or not."""
+    words = window(system).split(None, SYSTEM_WORDS)[:SYSTEM_WORDS]
+    return words + window(user).split(None, USER_WORDS)[:USER_WORDS]
+
+
+def _without_fenced(text: str, fence: str, payloads: list[str]) -> str:
+    """Cuts what stands between one fence and the next; the last may be open."""
+    between = text.split(fence)
+    payloads += between[1::2]
+    return "\n".join(between[::2])
 
 
 def _without_tagged(text: str, payloads: list[str]) -> str:

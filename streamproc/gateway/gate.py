@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamproc.gateway.metrics import Metrics
+    from streamproc.gateway.shared import SharedBuckets
     from streamproc.gateway.verdicts import Subjects, Verdict, Verdicts
     from streamproc.settings import GatewaySettings
 
@@ -51,7 +52,7 @@ class Gate:
         self._metrics = metrics
         self._why_not_ready = why_not_ready
         self._clock_ms = clock_ms
-        self._buckets = Buckets(settings)
+        self._buckets = _buckets(settings, metrics)
         self._said_s = -math.inf
 
     async def answer(self, asked: Asked) -> tuple[Answer, Verdict | None]:
@@ -60,6 +61,10 @@ class Gate:
             answer, verdict = await self._answer(asked)
         self._metrics.add("gateway_checks_total", answer=answer.word)
         return answer, verdict
+
+    async def close(self) -> None:
+        """Let go of what it holds outside of this process."""
+        await self._buckets.close()
 
     def concerns(self, subjects: Subjects) -> bool:
         """Return whether anything that is in force is about them, in shadow too; true until that is known."""
@@ -89,3 +94,11 @@ class Gate:
             self._said_s = time.monotonic()
             unready = self._settings.unready
             log.error("no verdicts yet (%s), GATEWAY_UNREADY is %s: %s", why, unready, EFFECTS[unready])
+
+
+def _buckets(settings: GatewaySettings, metrics: Metrics) -> Buckets | SharedBuckets:
+    if settings.buckets == "memory":
+        return Buckets(settings)
+    from streamproc.gateway.shared import SharedBuckets  # noqa: PLC0415 - needs the extra `redis`
+
+    return SharedBuckets(settings, metrics)

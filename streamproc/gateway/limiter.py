@@ -23,7 +23,9 @@ from streamproc.health import HealthServer
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from streamproc.settings import Settings
+    from streamproc.gateway.mirror import Mirror
+    from streamproc.gateway.verdicts import Change
+    from streamproc.settings import GatewaySettings, Settings
 
 __all__ = ["Limiter", "run"]
 
@@ -53,8 +55,9 @@ class Limiter:
         self.metrics = Metrics()
         self.streams = Streams(self.metrics)
         gateway = settings.gateway
-        self.verdicts = Verdicts(gateway.most_subjects, int(gateway.ahead_s * 1000), self.streams.tell)
+        self.verdicts = Verdicts(gateway.most_subjects, int(gateway.ahead_s * 1000), self._tell)
         self.reader = Reader(settings.kafka, settings.topics.enforcement, self.verdicts, self.metrics)
+        self.mirror = self._mirror(gateway)
         self.gate = Gate(gateway, self.verdicts, self.metrics, lambda: self.reader.why_not_ready)
         self.server = HealthServer(
             settings.http_host, settings.http_port, metrics=self.metrics,
@@ -72,7 +75,8 @@ class Limiter:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self.server.start()
-        tasks = {asyncio.create_task(work) for work in (self.reader.run(), self._look_after(), stop.wait())}
+        works = [self.reader.run(), self._look_after(), stop.wait(), *([self.mirror.run()] if self.mirror else [])]
+        tasks = {asyncio.create_task(work) for work in works}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -83,7 +87,20 @@ class Limiter:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.streams.close()
             await self.server.stop()
+            await self.gate.close()
         return 0
+
+    def _tell(self, change: Change) -> None:
+        self.streams.tell(change)
+        if self.mirror is not None:
+            self.mirror.tell(change)
+
+    def _mirror(self, settings: GatewaySettings) -> Mirror | None:
+        if settings.redis_url is None:
+            return None
+        from streamproc.gateway.mirror import Mirror  # noqa: PLC0415 - needs the extra `redis`
+
+        return Mirror(settings, self.verdicts, self.reader, self.metrics)
 
     async def _look_after(self) -> None:
         while True:

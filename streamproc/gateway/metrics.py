@@ -28,6 +28,7 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "answer": ("pass", "verify", "throttle", "restrict", "suspend", "unavailable"),
     "unready": ("open", "closed"),
     "fate": ("sent", "dropped", "failed"),
+    "write": ("put", "removed", "newer"),
     "body": ("whole", "none", "partial", "unreadable"),
     "join": ("joined", "never", "crowded", "unknown", "unasked"),
 }
@@ -57,6 +58,11 @@ METRICS: Final = (
         "gateway_answers_total", Counter, "Answers' sides: joined, waited for in vain, or of no request.", ("join",)
     ),
     Metric("gateway_dropped_streams_total", Counter, "Clients that were cut off because they read too slowly."),
+    Metric("gateway_mirror_up", Gauge, "1 while Redis answers the mirror; 0 without a mirror."),
+    Metric("gateway_mirror_waiting_subjects", Gauge, "Subjects that Redis may not yet have as the table has them."),
+    Metric("gateway_mirror_behind_seconds", Gauge, "For how long Redis has not been as the table; 0 without a mirror."),
+    Metric("gateway_mirror_writes_total", Counter, "Subjects told to Redis; newer: it knew better.", ("write",)),
+    Metric("gateway_fallen_back_checks_total", Counter, "Throttles counted in memory: Redis was slow or away."),
 )
 
 

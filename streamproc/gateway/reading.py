@@ -37,11 +37,13 @@ class Reader:
     """Keeps `verdicts` as the topic has it, until it is cancelled.
 
     `why_not_ready` is None once every partition was read to where it ended when reading began; it stays so when the
-    brokers go away, for what is known then goes on to hold until it lapses.
+    brokers go away, for what is known then goes on to hold until it lapses. `current` is whether the topic's end was
+    reached when the brokers last answered, and they do.
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str, verdicts: Verdicts, metrics: Metrics) -> None:
         self.why_not_ready: str | None = "the brokers have not answered yet"
+        self.current = False
         self._kafka = kafka
         self._topic = topic
         self._verdicts = verdicts
@@ -116,11 +118,13 @@ class Reader:
                 self._say_up(up=False, why=type(reason).__name__)
             else:
                 self._say_up(up=True)
+                self.current = not lag
                 self._metrics.set("gateway_lag_events", lag)
             await asyncio.sleep(ASK_EVERY_S)
 
     def _say_up(self, *, up: bool, why: str = "") -> None:
         self._metrics.set("gateway_broker_up", up)
+        self.current = self.current and up
         if up is not self._up:
             if up:
                 log.warning("the brokers answer")

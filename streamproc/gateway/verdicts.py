@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from streamproc.contract.decisions import Mode
 
-__all__ = ["MODES", "OUTCOMES", "RUNGS", "Change", "Subjects", "Verdict", "Verdicts"]
+__all__ = ["MODES", "OUTCOMES", "RUNGS", "Change", "Subjects", "Verdict", "Verdicts", "applies"]
 
 RUNGS: Final = ("observe", "verify", "throttle", "restrict", "suspend")
 MODES: Final[tuple[Mode, ...]] = ("enforce", "shadow")
@@ -51,6 +51,11 @@ class Subjects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             name = getattr(self, kind)
             if name is not None:
                 yield f"{kind}:{name}"
+
+
+def applies(held: Held, now_ms: int) -> bool:
+    """Whether the decision, if it is its subject's newest, is to be obeyed."""
+    return held.mode == "enforce" and _runs(held, now_ms)
 
 
 class Change(NamedTuple):
@@ -132,6 +137,14 @@ class Verdicts:
         """Return what applies at `now_ms`, by rung."""
         groups = [self._groups[rung, "enforce"] for rung in RUNGS]
         return [held for group in groups for key in group if _runs(held := self._newest[key], now_ms)]
+
+    def known(self) -> list[str]:
+        """Return the keys of all subjects that have an entry."""
+        return list(self._newest)
+
+    def newest(self, key: str) -> Held | None:
+        """Return the subject's newest decision, whether it applies or not; None if nothing is known of it."""
+        return self._newest.get(key)
 
     def sizes(self) -> dict[tuple[str, Mode], int]:
         """Return how many subjects stand on each rung in each mode, as of the last `lapse`."""

@@ -1,4 +1,4 @@
-"""What watches the worker: Prometheus' configuration and rules, held against the worker's own tables."""
+"""What watches worker and gateways: Prometheus' configuration and rules, held against their own tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from streamproc.core.campaigns.statistics import STATISTICS
+from streamproc.gateway import metrics as gateway
 from streamproc.settings import VARIABLES
-from streamproc.worker.metrics import DOMAINS, METRICS
+from streamproc.worker import metrics as worker
 from tests.deploy.tables import OPERATING, ROOT
 from tests.deploy.test_docs import anchors
 
@@ -22,7 +23,8 @@ PROMTOOL = shutil.which("promtool")
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
-BY_NAME = {metric.name: metric for metric in METRICS}
+BY_NAME = {metric.name: metric for metric in (*worker.METRICS, *gateway.METRICS)}
+JOBS = {"streamproc": "worker", "streamproc-limiter": "limiter"}  # and the service of docker-compose.yml
 SEEN_AT_TIMES = {"org", "elicits"}  # fields whose absence is ordinary
 promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool: apt-get install prometheus")
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
@@ -40,7 +42,7 @@ def test_promtool_is_content(arguments: tuple[str, ...]) -> None:
 
 
 @each_rule
-def test_a_rule_reads_metrics_that_the_worker_shows(rule: dict[str, Any]) -> None:
+def test_a_rule_reads_metrics_that_somebody_shows(rule: dict[str, Any]) -> None:
     named = re.findall(r"\bstreamproc_(\w+)", rule["expr"])
     assert named or "up{" in rule["expr"]
     assert set(named) <= set(BY_NAME)
@@ -49,9 +51,10 @@ def test_a_rule_reads_metrics_that_the_worker_shows(rule: dict[str, Any]) -> Non
 @each_rule
 def test_a_rule_selects_labels_and_values_that_there_are(rule: dict[str, Any]) -> None:
     for metric, selector in re.findall(r"streamproc_(\w+)\{([^}]*)\}", rule["expr"]):
-        for label, value in re.findall(r'(\w+)=~?"([^"]*)"', selector):
+        domains = gateway.DOMAINS if metric.startswith("gateway_") else worker.DOMAINS
+        for label, value in re.findall(r'(\w+)(?:=~?|!=)"([^"]*)"', selector):
             assert label in BY_NAME[metric].labels
-            assert set(value.split("|")) <= set(DOMAINS.get(label, value.split("|")))
+            assert set(value.split("|")) <= set(domains.get(label, value.split("|")))
     grouped = re.findall(r"by \((\w+)\) \(.*?streamproc_(\w+)", rule["expr"])
     assert all(label in BY_NAME[metric].labels for label, metric in grouped)
 
@@ -79,11 +82,17 @@ def test_blindness_is_watched_for_every_field_that_a_statistic_reads() -> None:
     assert watched == (read | {"template_fp"}) - SEEN_AT_TIMES
 
 
-def test_prometheus_scrapes_the_worker_where_it_listens() -> None:
+def test_prometheus_scrapes_each_service_where_it_listens() -> None:
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-    (job,) = config["scrape_configs"]
     port = next(variable.default for variable in VARIABLES if variable.name == "HTTP_PORT")
-    assert all(f'job="{job["job_name"]}"' in rule["expr"] for rule in RULES if "up{" in rule["expr"])
-    assert [target for one in job["static_configs"] for target in one["targets"]] == [f"worker:{port}"]
-    assert job.get("metrics_path", "/metrics") == "/metrics"
+    assert {job["job_name"]: job["static_configs"] for job in config["scrape_configs"]} == {
+        job: [{"targets": [f"{service}:{port}"]}] for job, service in JOBS.items()
+    }
+    assert all(job.get("metrics_path", "/metrics") == "/metrics" for job in config["scrape_configs"])
     assert all((PROMETHEUS / Path(file)).is_file() for file in config["rule_files"])
+
+
+def test_a_rule_that_asks_who_is_up_names_a_job_that_is_scraped() -> None:
+    named = [job for rule in RULES for job in re.findall(r'\bup\{job="([^"]*)"\}', rule["expr"])]
+    assert set(named) == set(JOBS)
+    assert sum(rule["expr"].count("up{") for rule in RULES) == len(named)

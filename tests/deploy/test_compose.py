@@ -25,7 +25,7 @@ def resolved(environment: dict[str, str]) -> dict[str, str]:
     return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in environment.items()}
 
 
-WORKER = resolved(SERVICES["worker"]["environment"])
+WORKER, LIMITER = (resolved(SERVICES[name]["environment"]) for name in ("worker", "limiter"))
 
 
 @each_service
@@ -45,7 +45,7 @@ def test_an_image_is_of_a_pinned_version_or_built_here(name: str) -> None:
 
 @each_service
 def test_every_mounted_file_and_volume_is_there(name: str) -> None:
-    for mount in SERVICES[name]["volumes"]:
+    for mount in SERVICES[name].get("volumes", ()):
         source = mount.split(":")[0]
         assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
@@ -79,6 +79,30 @@ def test_the_worker_is_told_nothing_that_it_does_not_know() -> None:
     assert told.topics == settings.read({}).topics
 
 
+def test_the_limiter_is_told_nothing_that_it_does_not_know() -> None:
+    assert set(LIMITER) <= set(NAMES)
+    told = settings.read(LIMITER)
+    assert told.topics == settings.read({}).topics
+    assert {name: LIMITER[name] for name in LIMITER if name.startswith("KAFKA_")} == {
+        name: WORKER[name] for name in WORKER if name in LIMITER and name.startswith("KAFKA_")
+    }
+    assert SERVICES["limiter"]["command"] == ["limiter"]
+
+
+def test_the_limiter_finds_redis_which_keeps_nothing_and_throws_nothing_out() -> None:
+    redis = SERVICES["redis"]
+    assert LIMITER["REDIS_URL"] == f"redis://redis:{redis['ports'][0].split(':')[2]}/0"
+    assert LIMITER["GATEWAY_BUCKETS"] == "redis"
+    words = redis["command"]
+    assert words[words.index("--save") + 1] == ""
+    assert words[words.index("--maxmemory-policy") + 1] == "noeviction"
+
+
+def test_no_two_services_want_the_same_port() -> None:
+    ports = [port.split(":")[1] for service in SERVICES.values() for port in service["ports"]]
+    assert len(set(ports)) == len(ports)
+
+
 def test_the_worker_finds_the_broker() -> None:
     kafka = SERVICES["kafka"]["environment"]
     advertised = dict(part.split("://") for part in kafka["KAFKA_ADVERTISED_LISTENERS"].split(","))
@@ -106,11 +130,13 @@ def test_the_broker_is_the_one_that_the_tests_run_on() -> None:
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
 
 
-def test_the_worker_is_asked_for_its_health_where_it_listens() -> None:
+@pytest.mark.parametrize("name", ["worker", "limiter"])
+def test_a_service_of_ours_is_asked_for_its_health_where_it_listens(name: str) -> None:
     port = NAMES["HTTP_PORT"].default
-    assert WORKER["HTTP_PORT"] == port
-    assert f"http://localhost:{port}/healthz" in SERVICES["worker"]["healthcheck"]["test"][-1]
-    assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    service = SERVICES[name]
+    assert service["environment"]["HTTP_PORT"] == port
+    assert f"http://localhost:{port}/healthz" in service["healthcheck"]["test"][-1]
+    assert service["ports"][0].rpartition(":")[2] == port
     assert f"HTTP_PORT={port}" in DOCKERFILE
     assert f"EXPOSE {port}" in DOCKERFILE
 

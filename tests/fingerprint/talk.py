@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +24,7 @@ class Spoken:
     ask: Callable[[str, Said, bool], Json]
     whole: Callable[[str], Json]
     events: Callable[[list[str]], list[Json]]
+    wire: Callable[[list[Json]], bytes]  # the events as they are sent
 
 
 def _chat(system: str, said: Said, parts: bool) -> Json:
@@ -55,6 +59,14 @@ def _contents(system: str, said: Said, parts: bool) -> Json:
 
     turns = [{"role": "model" if role == "assistant" else role, "parts": content(text)} for role, text in said]
     return {"systemInstruction": {"parts": [{"text": system}]}, "contents": turns}
+
+
+def _converse(system: str, said: Said, parts: bool) -> Json:
+    def content(text: str) -> list[Json]:
+        half = len(text) // 2 if parts else 0
+        return [{"text": text[:half]}, {"text": text[half:]}]
+
+    return {"system": [{"text": system}], "messages": [{"role": role, "content": content(t)} for role, t in said]}
 
 
 def _chat_whole(text: str) -> Json:
@@ -93,31 +105,68 @@ def _contents_whole(text: str) -> Json:
     return {"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}]}
 
 
-DIALECTS = {
-    "openai_chat": Spoken("/v1/chat/completions", _chat, _chat_whole, _chat_events),
-    "azure": Spoken("/openai/deployments/d/chat/completions?api-version=1", _chat, _chat_whole, _chat_events),
-    "openai_responses": Spoken("/v1/responses", _responses, _responses_whole, _responses_events),
-    "anthropic": Spoken("/v1/messages", _messages, _messages_whole, _messages_events),
-    "bedrock": Spoken("/model/m/invoke", _messages, _messages_whole, _messages_events),
-    "vertex": Spoken(
-        "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict",
-        _messages,
-        _messages_whole,
-        _messages_events,
-    ),
-    "gemini": Spoken(
-        "/v1beta/models/m:generateContent",
-        _contents,
-        _contents_whole,
-        lambda pieces: [_contents_whole(piece) for piece in pieces],
-    ),
-}
+def _converse_whole(text: str) -> Json:
+    message = {"role": "assistant", "content": [{"text": text}]}
+    return {"output": {"message": message}, "stopReason": "end_turn", "usage": {"inputTokens": 9, "outputTokens": 5}}
+
+
+def _converse_events(pieces: list[str]) -> list[Json]:
+    deltas: list[Json] = [{"contentBlockIndex": 0, "delta": {"text": piece}, "p": "abc"} for piece in pieces]
+    end: list[Json] = [
+        {"stopReason": "end_turn"},
+        {"usage": {"inputTokens": 9, "outputTokens": 5}, "metrics": {"latencyMs": 7}},
+    ]
+    return [{"role": "assistant"}, *deltas, {"contentBlockIndex": 0}, *end]
 
 
 def sse(events: list[Json]) -> bytes:
-    """The events as a stream, with what else a server writes between them."""
+    """The events as server-sent ones, with what else a server writes between them."""
     return (
         b": ping\n\n"
         + b"".join(b"data: " + orjson.dumps(event) + b"\r\n\r\n" for event in events)
         + b"data: [DONE]\n\n"
     )
+
+
+def frame(payload: bytes, **headers: str) -> bytes:
+    """A frame of Amazon's event stream; `message_type` is the header `:message-type`."""
+    packed = b"".join(
+        bytes([len(name) + 1])
+        + b":"
+        + name.replace("_", "-").encode()
+        + struct.pack(">BH", 7, len(value))
+        + value.encode()
+        for name, value in headers.items()
+    )
+    prelude = struct.pack(">II", 16 + len(packed) + len(payload), len(packed))
+    written = prelude + struct.pack(">I", zlib.crc32(prelude)) + packed + payload
+    return written + struct.pack(">I", zlib.crc32(written))
+
+
+def framed(events: list[Json]) -> bytes:
+    """The events as `converse-stream` sends them."""
+    return b"".join(frame(orjson.dumps(one), message_type="event", event_type="e") for one in events)
+
+
+def chunked(events: list[Json]) -> bytes:
+    """The events as `invoke-with-response-stream` sends them."""
+    return framed([{"bytes": base64.b64encode(orjson.dumps(one)).decode(), "p": "abcdef"} for one in events])
+
+
+_VERTEX = "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict"
+DIALECTS = {
+    "openai_chat": Spoken("/v1/chat/completions", _chat, _chat_whole, _chat_events, sse),
+    "azure": Spoken("/openai/deployments/d/chat/completions?api-version=1", _chat, _chat_whole, _chat_events, sse),
+    "openai_responses": Spoken("/v1/responses", _responses, _responses_whole, _responses_events, sse),
+    "anthropic": Spoken("/v1/messages", _messages, _messages_whole, _messages_events, sse),
+    "bedrock": Spoken("/model/m/invoke", _messages, _messages_whole, _messages_events, chunked),
+    "converse": Spoken("/model/m/converse", _converse, _converse_whole, _converse_events, framed),
+    "vertex": Spoken(_VERTEX, _messages, _messages_whole, _messages_events, sse),
+    "gemini": Spoken(
+        "/v1beta/models/m:generateContent",
+        _contents,
+        _contents_whole,
+        lambda pieces: [_contents_whole(piece) for piece in pieces],
+        sse,
+    ),
+}

@@ -52,22 +52,25 @@ def test_task_classes_of_public_prompts(prompts: list[dict[str, str]], capsys: p
 
 
 def test_elicitation_is_told_from_honest_prompts_that_sound_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every second row was looked at when the rules were last changed, the others were not."""
     rows = [orjson.loads(line) for line in LABELLED.read_bytes().splitlines()]
-    right = said = there = alarms = 0
-    for row in rows:
-        seen = event(row["text"])["elicits"]
-        assert isinstance(seen, list)
-        right += len(set(seen) & set(row["label"]))
-        said += len(seen)
-        there += len(row["label"])
-        alarms += bool(seen) and not row["label"]
-    honest = sum(not row["label"] for row in rows)
-    with capsys.disabled():
-        print(  # noqa: T201
-            f"\nelicits: precision {right / said:.3f}, recall {right / there:.3f}, {alarms} of {honest} honest flagged"
-        )
-    assert right / said >= 0.8
-    assert right / there >= 0.9
+    for half, chosen in (("seen", rows[::2]), ("unseen", rows[1::2])):
+        right = said = there = alarms = 0
+        for row in chosen:
+            seen = event(row["text"])["elicits"]
+            assert isinstance(seen, list)
+            right += len(set(seen) & set(row["label"]))
+            said += len(seen)
+            there += len(row["label"])
+            alarms += bool(seen) and not row["label"]
+        precision, recall, honest = right / said, right / there, sum(not row["label"] for row in chosen)
+        with capsys.disabled():
+            print(  # noqa: T201
+                f"\nelicits, {half}: precision {precision:.3f}, recall {recall:.3f}, {alarms} of {honest} flagged",
+                end="",
+            )
+        assert precision >= 0.8
+        assert recall >= 0.9
 
 
 def test_public_prompts_elicit_nothing(prompts: list[dict[str, str]]) -> None:

@@ -67,6 +67,59 @@ def test_what_clients_write_into_a_prompt_does_not_change_it() -> None:
         assert with_notes[name] == without[name]
 
 
+@pytest.mark.parametrize("outside", ["", "Go on.", "Please answer this now."])
+def test_a_prompt_cannot_hide_in_a_reminder_that_is_closed(outside: str) -> None:
+    def wrapped(text: str) -> str:
+        return f"<system-reminder>\n{text}\n</system-reminder>{outside}"
+
+    hidden, open_ = event(wrapped(PLAIN)), event(f"{PLAIN}\n\n{outside}")
+    assert hidden["template_fp"] == open_["template_fp"]
+    assert hidden["task_fp"] == open_["task_fp"]
+    assert distance(hidden["template_fp"], event(wrapped("Tell me a joke about some ducks."))["template_fp"]) > 0
+    judged = event(
+        wrapped("You are an impartial judge. Rate the assistant's answer with this rubric: grade of 1 to 5.")
+    )
+    assert judged["elicits"] == ["grading"]
+
+
+def test_a_system_prompt_cannot_hide_in_a_reminder_or_a_billing_line() -> None:
+    other = "You are a pirate who sells used ships to landlubbers and speaks of nothing but planks and sails."
+    for wrap in ("<system-reminder>{}</system-reminder>", "x-anthropic-billing-header: {}"):
+        one, two = event(PLAIN, wrap.format(SYSTEM)), event(PLAIN, wrap.format(other))
+        assert one["system_fp"] != two["system_fp"]
+        assert distance(one["template_fp"], two["template_fp"]) > 0
+    assert event(PLAIN, f"x-anthropic-billing-header: {other * 20}")["system_fp"]
+
+
+def test_reminders_that_come_and_go_do_not_break_the_chain_of_a_short_turn() -> None:
+    def chain(text: str) -> str:
+        said = [{"role": "user", "content": text}, {"role": "assistant", "content": "b"}]
+        return str(PRINTER.request("/v1/messages", (), {"messages": said}).event["prefix_fp"])
+
+    assert chain("Go on.") == chain("Go on.<system-reminder>\nYour list is empty.\n</system-reminder>")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        "<task>{}</task>",
+        "```\n{}\n```",
+        "Question: {}",
+        '"{}"',
+        "<a>{}</a>",
+        "<system-reminder><x>{}</x></system-reminder>",
+    ],
+)
+def test_what_is_all_payload_has_a_template_of_its_words(wrap: str) -> None:
+    short = "Look at the report and say in a few words which of the parts was the first to fail."
+    one, two = (
+        event(wrap.format(short), ""),
+        event(wrap.format("Sing me a song of the sea, and of the ships in it."), ""),
+    )
+    assert distance(one["template_fp"], two["template_fp"]) > RADIUS_BITS
+    assert distance(one["template_fp"], event(short, "")["template_fp"]) <= RADIUS_BITS
+
+
 def test_nothing_hides_behind_a_reminder_that_is_not_closed() -> None:
     one, two = event(f"<system-reminder>{PLAIN}"), event("<system-reminder>something else altogether")
     assert one["request_fp"] != two["request_fp"]
@@ -74,11 +127,22 @@ def test_nothing_hides_behind_a_reminder_that_is_not_closed() -> None:
 
 
 def test_a_system_prompt_is_the_same_on_another_day_and_in_another_directory() -> None:
-    system = SYSTEM + " Working directory: {} Today's date: {}"
-    one, two = (
-        event(PLAIN, system.format("/srv/a/b", "2026-11-25")),
-        event(PLAIN, system.format("/opt/x", "2026-01-02")),
-    )
+    system = SYSTEM + " Working directory: {} Today's date: {} Session: {}"
+    days = [
+        ("/srv/a/b", "2026-11-25", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+        ("/opt/x", "2026-01-02 09:15", "7c9e6679-7425-40de-944b-e07fc1f90ae7"),
+        ("/var/u/w.d/", "Monday, March 2, 2026", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        ("/a/b", "Tue 12 May 2026, 10:31 pm", "ffffffffffffffffffff"),
+        ("/a/b", "July 4th, 2026", "17"),
+    ]
+    assert len({str(event(PLAIN, system.format(*day))["system_fp"]) for day in days}) == 1
+    others = (SYSTEM, SYSTEM.replace("plain", "many"), SYSTEM.upper(), system.format("a b", "", ""))
+    assert len({str(event(PLAIN, other)["system_fp"]) for other in others}) == len(others)
+
+
+def test_what_changes_at_either_end_of_a_long_system_prompt_is_left_out_too() -> None:
+    long = " ".join(["never mind the ducks of the pond"] * 1000)
+    one, two = (event(PLAIN, f"Day: {day}. {long} Directory: /srv/{day}/x") for day in ("2026-11-25", "2026-01-02"))
     assert one["system_fp"] == two["system_fp"]
 
 

@@ -130,7 +130,7 @@ def waits(limit: Limit | None, *tokens: int) -> list[float | None]:
 @pytest.fixture
 def _mid_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands the buckets' clock still, half-way through a window."""
-    for module in ("limits.aio.storage.memory", "limits.aio.strategies", "streamproc.gateway.buckets"):
+    for module in ("limits.aio.storage.memory", "limits.aio.strategies"):
         monkeypatch.setattr(f"{module}.time.time", lambda: 1_800_000_030.0)
 
 
@@ -161,6 +161,11 @@ def test_what_one_bucket_refuses_costs_nothing_in_the_other() -> None:
     found = waits(Limit(requests_per_min=2, tokens_per_min=100), 60, 60, 40, 0)
     assert [one is None for one in found] == [True, False, True, False]
     assert found[1] == 30.0
+
+
+def test_as_a_window_begins_all_of_it_is_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limits.aio.storage.memory.time.time", lambda: 1_800_000_000.0)
+    assert waits(Limit(requests_per_min=1), 0, 0) == [None, 60.0]
 
 
 @pytest.mark.usefixtures("_mid_minute")

@@ -108,7 +108,7 @@ def test_every_exchange_leaves_once_and_none_waits_too_long(steps: list[tuple[st
 
 
 def test_tokens_are_read_from_what_envoys_filters_keep() -> None:
-    pytest.importorskip("hpack", reason="pip install 'streamproc[envoy]'")
+    pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
     from streamproc.gateway.authz import envoy  # noqa: PLC0415
     from streamproc.gateway.authz import envoy_pb2 as pb  # noqa: PLC0415
 
@@ -135,7 +135,7 @@ def test_tokens_are_read_from_what_envoys_filters_keep() -> None:
 
 
 def test_a_throttle_tells_envoys_own_limiter_its_rate() -> None:
-    pytest.importorskip("hpack", reason="pip install 'streamproc[envoy]'")
+    pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
     from google.protobuf import json_format  # noqa: PLC0415
 
     from streamproc.gateway.authz import envoy  # noqa: PLC0415

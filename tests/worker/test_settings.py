@@ -53,7 +53,10 @@ def test_every_variable_is_read_and_an_empty_one_is_unset(tmp_path: Path) -> Non
         "GATEWAY_TOKENS_PER_MIN": "0",
         "APPEAL_URL": "https://example.org/?id={decision}",
         "PEPPER_EPOCH": "3",
-        "GATEWAY_MOST_WAITING": "9",
+        "GATEWAY_MOST_WAITING": "7",
+        "REDIS_URL": "rediss://me:secret@cache:6380/2",
+        "GATEWAY_BUCKETS": "Redis",
+        "GATEWAY_BUCKETS_WAIT_S": "0.05",
         "AUTHZ_GRPC": "unix:/run/streamproc.sock",
         "AUTHZ_ANSWER_S": "1",
         "AUTHZ_MOST_OPEN": "2",
@@ -83,6 +86,10 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
     assert "hunter2" in told.kafka.client_options().values()
     with pytest.raises(SettingsError) as caught:
         read({**given, "KAFKA_SECURITY_PROTOCOL": "SSL"})
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(read({"REDIS_URL": "redis://:hunter2@cache:6379"}))
+    with pytest.raises(SettingsError) as caught:
+        read({"REDIS_URL": "http://:hunter2@cache"})
     assert "hunter2" not in str(caught.value)
 
 
@@ -116,6 +123,9 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
         ("APPEAL_URL", "https://example.org/appeal"),
         ("APPEAL_URL", "javascript:{decision}"),
         ("POLICY", "/no/such/policy.toml"),
+        ("REDIS_URL", "cache:6379"),
+        ("GATEWAY_BUCKETS", "disk"),
+        ("GATEWAY_BUCKETS_WAIT_S", "0"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_line_that_names_it(name: str, value: str) -> None:
@@ -135,6 +145,7 @@ SASL = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "me", "KAF
         ({"KAFKA_SSL_CAFILE": __file__}, "KAFKA_SECURITY_PROTOCOL"),
         ({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_KEYFILE": __file__}, "KAFKA_SSL_CERTFILE"),
         ({"TOPIC_USES": "requests"}, "TOPIC_"),
+        ({"GATEWAY_BUCKETS": "redis"}, "REDIS_URL"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_in_one_line(given: dict[str, str], named: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
-from streamproc.fingerprint.dialects import anthropic, gemini, openai_chat, openai_responses
+from streamproc.fingerprint.dialects import anthropic, converse, gemini, openai_chat, openai_responses
 from streamproc.fingerprint.neutral import Chat, Json, Reply
 
 
@@ -22,12 +23,14 @@ class Dialect:
 CHAT = Dialect("openai_chat", openai_chat.read, openai_chat.answer)
 RESPONSES = Dialect("openai_responses", openai_responses.read, openai_responses.answer)
 MESSAGES = Dialect("anthropic", anthropic.read, anthropic.answer)
+CONVERSE = Dialect("converse", converse.read, converse.answer)
 GENERATE = Dialect("gemini", gemini.read, gemini.answer)
 
 # The path (without a query), the dialect, the pathway it shows ("" for the maker's own API). `model` is the path's
 # own name for the model; `stream` is there when the path asks for a stream.
 PATHS: tuple[tuple[str, Dialect, str], ...] = (
     (r"/model/(?P<model>[^/]+)/invoke(?P<stream>-with-response-stream)?$", MESSAGES, "bedrock"),
+    (r"/model/(?P<model>[^/]+)/converse(?P<stream>-stream)?$", CONVERSE, "bedrock"),
     (
         r"/publishers/anthropic/models/(?P<model>[^/:]+):(?:(?P<stream>streamRawPredict)|rawPredict)$",
         MESSAGES,
@@ -48,7 +51,14 @@ PATHS: tuple[tuple[str, Dialect, str], ...] = (
 _PATHS = [(re.compile(pattern), dialect, pathway) for pattern, dialect, pathway in PATHS]
 
 # A path that the table does not know: the first member that is there tells.
-_MEMBERS = (("anthropic_version", MESSAGES), ("contents", GENERATE), ("input", RESPONSES), ("messages", CHAT))
+_MEMBERS = (
+    ("anthropic_version", MESSAGES),
+    ("inferenceConfig", CONVERSE),
+    ("toolConfig", CONVERSE),
+    ("contents", GENERATE),
+    ("input", RESPONSES),
+    ("messages", CHAT),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ def route(path: str, body: Json) -> Route | None:
         if found:
             members = found.groupdict()
             stream = members["stream"] is not None if "stream" in members else None
-            return Route(dialect, pathway, members.get("model") or "", stream)
+            return Route(dialect, pathway, unquote(members.get("model") or ""), stream)
     for member, dialect in _MEMBERS:
         if member in body:
             return Route(dialect)

@@ -12,9 +12,9 @@ from streamproc.fingerprint.neutral import (
     Json,
     Reply,
     Turn,
-    add_turn,
     chosen,
     mapping,
+    merged,
     number,
     objects,
     text,
@@ -30,9 +30,7 @@ def read(body: Json) -> Chat:
     chat = Chat(n_messages=len(messages), params=chosen(body, PARAMS), model=text(body.get("model")))
     system = body.get("system")
     chat.system = system if isinstance(system, str) else "\n".join(text(one.get("text")) for one in objects(system))
-    for message in messages:
-        for turn in _turns("assistant" if message.get("role") == "assistant" else "user", message.get("content")):
-            add_turn(chat.turns, turn)
+    chat.turns = merged(turn for message in messages for turn in _turns(message))
     chat.tools = [(text(tool.get("name")), tool.get("input_schema")) for tool in objects(body.get("tools"))]
     config = mapping(body.get("output_config"))
     wanted = mapping(body.get("output_format") or config.get("format"))
@@ -94,8 +92,9 @@ def _written(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _turns(role: str, content: Any) -> list[Turn]:
+def _turns(message: Json) -> list[Turn]:
     """A message's turns: results of tools come in a user's message and are turns of their own."""
+    role, content = "assistant" if message.get("role") == "assistant" else "user", message.get("content")
     if isinstance(content, str):
         return [Turn(role, content)]
     turns: list[Turn] = []

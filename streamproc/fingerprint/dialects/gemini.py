@@ -13,9 +13,9 @@ from streamproc.fingerprint.neutral import (
     Json,
     Reply,
     Turn,
-    add_turn,
     chosen,
     mapping,
+    merged,
     number,
     objects,
     text,
@@ -43,9 +43,7 @@ def read(body: Json) -> Chat:
     config = _camel(mapping(body.get("generationConfig")))
     chat = Chat(n_messages=len(contents), params=chosen(config, PARAMS), model=text(body.get("model")))
     chat.system = "\n".join(text(part.get("text")) for part in _parts(body.get("systemInstruction")))
-    for one in contents:
-        for turn in _turns(one):
-            add_turn(chat.turns, turn)
+    chat.turns = merged(turn for one in contents for turn in _turns(one))
     for group in map(_camel, objects(body.get("tools"))):
         for tool in map(_camel, objects(group.get("functionDeclarations"))):
             chat.tools.append((text(tool.get("name")), tool.get("parameters") or tool.get("parametersJsonSchema")))
@@ -83,6 +81,7 @@ def answer(reply: Reply, body: Json) -> None:
 def _turns(one: Json) -> list[Turn]:
     turn = Turn("assistant" if one.get("role") == "model" else "user")
     results: list[Turn] = []
+    words: list[str] = []
     for part in map(_camel, _parts(one)):
         call, result = mapping(part.get("functionCall")), mapping(part.get("functionResponse"))
         if call:
@@ -90,9 +89,10 @@ def _turns(one: Json) -> list[Turn]:
         elif result:
             results.append(Turn("tool", _written(result.get("response"))))
         elif not part.get("thought"):
-            turn.text += text(part.get("text"))
+            words.append(text(part.get("text")))
         turn.images += "inlineData" in part or "fileData" in part
         turn.signature = text(part.get("thoughtSignature")) or turn.signature
+    turn.text = "".join(words)
     return [*results, turn] if turn.text or turn.calls or turn.images or not results else results
 
 

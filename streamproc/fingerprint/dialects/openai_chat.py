@@ -10,9 +10,9 @@ from streamproc.fingerprint.neutral import (
     Json,
     Reply,
     Turn,
-    add_turn,
     chosen,
     mapping,
+    merged,
     number,
     objects,
     text,
@@ -42,13 +42,8 @@ def read(body: Json) -> Chat:
     """A request's neutral form."""
     messages = objects(body.get("messages"))
     chat = Chat(n_messages=len(messages), params=chosen(body, PARAMS), model=text(body.get("model")))
-    system = []
-    for message in messages:
-        if message.get("role") in SYSTEM:
-            system.append(content(message.get("content"))[0])
-        else:
-            add_turn(chat.turns, _turn(message))
-    chat.system = "\n".join(system)
+    chat.system = "\n".join(content(one.get("content"))[0] for one in messages if one.get("role") in SYSTEM)
+    chat.turns = merged(_turn(one) for one in messages if one.get("role") not in SYSTEM)
     chat.tools = [
         (text(tool.get("name")), tool.get("parameters"))
         for tool in (mapping(one.get("function")) or one for one in objects(body.get("tools")))
@@ -94,10 +89,12 @@ def content(value: Any) -> tuple[str, int]:
 
 
 def _turn(message: Json) -> Turn:
-    said, images = content(message.get("content"))
-    said += text(message.get("refusal"))
-    calls = [
-        Call(text(function.get("name")), function.get("arguments"))
-        for function in (mapping(call.get("function")) for call in objects(message.get("tool_calls")))
-    ]
+    value = message.get("content")
+    said, images = (value, 0) if isinstance(value, str) else content(value)
+    if "refusal" in message:
+        said += text(message["refusal"])
+    calls = []
+    if "tool_calls" in message:
+        functions = (mapping(call.get("function")) for call in objects(message["tool_calls"]))
+        calls = [Call(text(function.get("name")), function.get("arguments")) for function in functions]
     return Turn(ROLES.get(text(message.get("role")), "user"), said, calls, images)

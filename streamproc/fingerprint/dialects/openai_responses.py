@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from streamproc.fingerprint.dialects.openai_chat import content
+from streamproc.fingerprint.dialects.openai_chat import SYSTEM, content
 from streamproc.fingerprint.neutral import (
     Call,
     Chat,
     Json,
     Reply,
     Turn,
-    add_turn,
     chosen,
     mapping,
+    merged,
     number,
     objects,
     text,
@@ -30,13 +30,9 @@ def read(body: Json) -> Chat:
     effort = mapping(body.get("reasoning")).get("effort")
     if effort is not None:
         chat.params["reasoning_effort"] = effort
-    system = [text(body.get("instructions"))]
-    for item in items:
-        if item.get("role") in ("system", "developer"):
-            system.append(content(item.get("content"))[0])
-        else:
-            add_turn(chat.turns, _turn(item))
-    chat.system = "\n".join(filter(None, system))
+    told = [content(item.get("content"))[0] for item in items if item.get("role") in SYSTEM]
+    chat.system = "\n".join(filter(None, [text(body.get("instructions")), *told]))
+    chat.turns = merged(_turn(item) for item in items if item.get("role") not in SYSTEM)
     chat.tools = [
         (text(tool.get("name")) or text(tool.get("type")), tool.get("parameters"))
         for tool in objects(body.get("tools"))
@@ -50,7 +46,9 @@ def read(body: Json) -> Chat:
     shown = mapping(body.get("reasoning")).get("summary") not in (None, "none")
     chat.traces = shown or (isinstance(included, list) and "reasoning.encrypted_content" in included)
     chat.session = text(body.get("user")) or text(body.get("safety_identifier"))
-    chat.previous = text(body.get("previous_response_id"))
+    kept = body.get("conversation")
+    chat.state = text(kept) or text(mapping(kept).get("id"))
+    chat.previous = text(body.get("previous_response_id")) or chat.state
     carries_history = any(turn.role == "assistant" for turn in chat.turns)
     chat.stored = bool(chat.previous) or (body.get("store") is not False and not carries_history)
     return chat

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
+import grpc
+import grpc.aio
 import orjson
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 
 from streamproc.gateway.authz import envoy_pb2 as pb
 from streamproc.gateway.authz.callers import Presented
-from streamproc.gateway.authz.grpc import GrpcServer
 from streamproc.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from google.protobuf.message import Message
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from streamproc.gateway.authz.core import Authoriser, Checked
 
 __all__ = ["EnvoyServer"]
 
-M = TypeVar("M", bound="Message")
-
-CHECK: Final = "/envoy.service.auth.v3.Authorization/Check"
-LOGS: Final = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
 NAMESPACE: Final = "envoy.filters.http.ext_authz"  # where Envoy keeps the metadata that a check's response gives it
 PARTIAL: Final = "x-envoy-auth-partial-body"
 PERMISSION_DENIED: Final = 7  # of google.rpc.Code
@@ -35,6 +29,7 @@ OVERWRITE: Final = 2  # of HeaderValueOption.HeaderAppendAction: in the place of
 PASSES: Final = ("pass", "verify")
 STEP_UP: Final = "x-streamproc-step-up"
 MOST_WHOLE: Final = 2**53
+MOST_MESSAGE_BYTES: Final = 64 * 2**20
 
 # Where the filters that read answers put their token counts, under `usage.prompt_tokens` and the like; of a stream's
 # events a whole `usage` as JSON, and what Anthropic's first event has of it as `started`.
@@ -56,7 +51,7 @@ class EnvoyServer:
     def __init__(self, address: str, authoriser: Authoriser) -> None:
         self._address = address
         self._authoriser = authoriser
-        self._server = GrpcServer({CHECK: self._check}, {LOGS: self._logs})
+        self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
         """Listen.
@@ -64,23 +59,41 @@ class EnvoyServer:
         Raises:
             SettingsError: the address cannot be had.
         """
+        self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", MOST_MESSAGE_BYTES)])
+        check = grpc.unary_unary_rpc_method_handler(
+            self._check, pb.CheckRequest.FromString, pb.CheckResponse.SerializeToString
+        )
+        logs = grpc.stream_unary_rpc_method_handler(
+            self._logs, pb.StreamAccessLogsMessage.FromString, pb.StreamAccessLogsResponse.SerializeToString
+        )
+        services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {
+            "envoy.service.auth.v3.Authorization": {"Check": check},
+            "envoy.service.accesslog.v3.AccessLogService": {"StreamAccessLogs": logs},
+        }
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+        )
         try:
-            await self._server.start(self._address)
-        except OSError as reason:
-            text = f"AUTHZ_GRPC: cannot listen on {self._address} ({reason.strerror}), set another"
-            raise SettingsError(text) from reason
+            self._server.add_insecure_port(self._address)
+        except RuntimeError as reason:
+            raise SettingsError(f"AUTHZ_GRPC: cannot listen on {self._address}, set another") from reason
+        await self._server.start()
 
     async def stop(self) -> None:
         """Answer what was asked, and close."""
-        await self._server.stop()
+        if self._server is not None:
+            await self._server.stop(grace=1.0)
 
-    async def _check(self, message: bytes) -> bytes:
-        checked = await self._authoriser.check(presented(_read(pb.CheckRequest, message)), waits=True)
-        return response(checked).SerializeToString()
+    async def _check(self, request: pb.CheckRequest, _context: Any) -> pb.CheckResponse:
+        return response(await self._authoriser.check(presented(request), waits=True))
 
-    def _logs(self, message: bytes) -> None:
-        for entry in _read(pb.StreamAccessLogsMessage, message).http_logs.log_entry:
-            self._authoriser.later.put(partial(self._enter, entry))
+    async def _logs(
+        self, messages: AsyncIterator[pb.StreamAccessLogsMessage], _context: Any
+    ) -> pb.StreamAccessLogsResponse:
+        async for message in messages:
+            for entry in message.http_logs.log_entry:
+                self._authoriser.later.put(partial(self._enter, entry))
+        return pb.StreamAccessLogsResponse()
 
     def _enter(self, entry: pb.HTTPAccessLogEntry) -> None:
         common = entry.common_properties
@@ -95,13 +108,6 @@ class EnvoyServer:
         if "id" in ours and ours["answer"].string_value in PASSES:
             status = entry.response.response_code.value or None
             self._authoriser.answered(ours["id"].string_value, status, answers_side(common), usage(metadata))
-
-
-def _read(kind: type[M], message: bytes) -> M:
-    try:
-        return kind.FromString(message)
-    except DecodeError as reason:
-        raise ValueError("no such message") from reason
 
 
 def presented(request: pb.CheckRequest) -> Presented:

@@ -194,7 +194,7 @@ def test_jobs_are_done_in_order_between_others_and_a_failure_stops_none(monkeypa
 
 
 def test_an_address_that_is_taken_is_said_in_one_line() -> None:
-    pytest.importorskip("hpack", reason="pip install 'streamproc[envoy]'")
+    pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         told = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -190,3 +191,15 @@ def test_jobs_are_done_in_order_between_others_and_a_failure_stops_none(monkeypa
         assert done[-1] == 8
 
     asyncio.run(story())
+
+
+def test_an_address_that_is_taken_is_said_in_one_line() -> None:
+    pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        told = {
+            "IDENTITY_PEPPER": "i" * 16, "CONTENT_PEPPER": "c" * 16, "AUTHZ_ACCOUNT": "x-account-id",
+            "AUTHZ_GRPC": address, "HTTP_PORT": "0", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        }  # fmt: skip
+        with pytest.raises(SettingsError, match=f"AUTHZ_GRPC: cannot listen on {address}"):
+            run(read(told))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from typing import TYPE_CHECKING, Any, Final
@@ -71,6 +72,7 @@ class Authz:
             await self.http.start()
             if self.envoy is not None:
                 await self.envoy.start()
+            gc.freeze()  # what stands by now stands for good: no collection need walk it while a check waits
             done, _ = await asyncio.wait({*tasks, posting}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 await task  # a failure is the service's

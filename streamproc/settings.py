@@ -130,6 +130,7 @@ class GatewaySettings:
     content_pepper: bytes = field(repr=False)
     pepper_epoch: int
     most_waiting: int
+    http_port: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +192,10 @@ def _port(value: str) -> int:
     if not (value.isdecimal() and int(value) < 2**16):
         raise ValueError(f"{value!r} is no port: 1 to 65535, or 0 for any free one")
     return int(value)
+
+
+def _port_or_none(value: str) -> int | None:
+    return _port(value) if value else None
 
 
 def _count(value: str) -> int:
@@ -341,6 +346,13 @@ VARIABLES: Final = (
     ),
     Variable("PEPPER_EPOCH", "gateway.pepper_epoch", "0", _epoch, "one more with each new CONTENT_PEPPER"),
     Variable("GATEWAY_MOST_WAITING", "gateway.most_waiting", "10000", _subjects, "request events held at most"),
+    Variable(
+        "GATEWAY_HTTP_PORT",
+        "gateway.http_port",
+        "",
+        _port_or_none,
+        "inside LiteLLM: /metrics and /readyz on HTTP_HOST, this port or the next free one; default: nowhere",
+    ),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 

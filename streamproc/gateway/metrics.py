@@ -48,6 +48,9 @@ METRICS: Final = (
     Metric("gateway_requests_total", Counter, "Request events by what became of them.", ("fate",)),
     Metric("gateway_waiting_requests", Gauge, "Request events that are not yet at the brokers."),
     Metric("gateway_nameless_requests_total", Counter, "Requests without an account: none has an event."),
+    Metric("gateway_underway_requests", Gauge, "Requests whose answer has not ended."),
+    Metric("gateway_forgotten_requests_total", Counter, "Requests whose end never came: their event has no answer."),
+    Metric("gateway_failures_total", Counter, "Failures of the gateway's own; the requests went on."),
     Metric("gateway_fingerprint_seconds", Histogram, "Time that fingerprints take.", buckets=CHECK_BUCKETS_S),
     Metric("gateway_dropped_streams_total", Counter, "Clients that were cut off because they read too slowly."),
 )

@@ -74,7 +74,8 @@ class Post:
             self._loop = None
             if producer is not None:
                 with suppress(KafkaError, asyncio.CancelledError):
-                    await self._send_some(producer)
+                    while self._waiting and await self._send_some(producer):
+                        pass
                 await producer.stop()
 
     async def _connected(self) -> AIOKafkaProducer:
@@ -87,9 +88,11 @@ class Post:
             )
             try:
                 await producer.start()
-            except (KafkaError, OSError) as reason:
+            except BaseException as reason:
                 with suppress(KafkaError, OSError):
                     await producer.stop()
+                if not isinstance(reason, (KafkaError, OSError)):
+                    raise
                 self._say_up(type(reason).__name__)
                 await asyncio.sleep(RETRY_S)
             else:
@@ -103,8 +106,8 @@ class Post:
                 await self._send_some(producer)
             self._metrics.set("gateway_waiting_requests", 0)
 
-    async def _send_some(self, producer: AIOKafkaProducer) -> None:
-        """Send the oldest that wait; what the brokers do not have after a while waits on."""
+    async def _send_some(self, producer: AIOKafkaProducer) -> bool:
+        """Send the oldest that wait, and return whether none failed; what the brokers do not have waits on."""
         batch = list(islice(self._waiting, BATCH_EVENTS))
         self._metrics.set("gateway_waiting_requests", len(self._waiting))
         failures = await _send_all(producer, self._topic, batch)
@@ -120,6 +123,7 @@ class Post:
             await asyncio.sleep(RETRY_S)
         else:
             self._say_up(None)
+        return not again
 
     def _say_up(self, why: str | None) -> None:
         if why is None and not self._up:

@@ -51,6 +51,11 @@ def test_every_variable_is_read_and_an_empty_one_is_unset(tmp_path: Path) -> Non
         "GATEWAY_AHEAD_S": "7",
         "GATEWAY_REQUESTS_PER_MIN": "0.5",
         "GATEWAY_TOKENS_PER_MIN": "0",
+        "GATEWAY_MOST_WAITING": "9",
+        "GATEWAY_HTTP_PORT": "8400",
+        "IDENTITY_PEPPER": "an identity pepper",
+        "CONTENT_PEPPER": "a content pepper",
+        "PEPPER_EPOCH": "4",
         "APPEAL_URL": "https://example.org/?id={decision}",
     }
     given |= {variable.name: f"x.{variable.name}" for variable in VARIABLES if variable.name not in given}

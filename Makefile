@@ -46,6 +46,7 @@ bench: setup ## benchmarks: ratios to something measured in the same run
 	$(BIN)/python benchmarks/rounds.py
 	$(BIN)/python benchmarks/worker.py
 	$(BIN)/python -m benchmarks.limiter
+	$(BIN)/python -m benchmarks.litellm
 
 weights: setup ## fit weights, null, thresholds and probabilities on the simulator, into streamproc/policy.toml
 	$(BIN)/python -m streamproc.sim.weights

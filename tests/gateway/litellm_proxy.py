@@ -42,7 +42,8 @@ async def who(request, api_key):
     if not api_key.startswith("sk-"):
         raise HTTPException(status_code=401, detail="no such key")
     user, _, team = api_key[3:].partition(".")
-    return UserAPIKeyAuth(api_key=api_key, user_id=user, team_id=team or None, rpm_limit=1_000_000)
+    rpm = 1 if user == "limited" else 1_000_000
+    return UserAPIKeyAuth(api_key=api_key, user_id=user, team_id=team or None, rpm_limit=rpm)
 """
 
 CONFIG = """
@@ -128,14 +129,29 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
 
 @contextmanager
 def proxy(
-    folder: Path, api_port: int, kafka: str, callbacks: str = "streamproc.gateway.litellm.instance", **more: str
+    folder: Path,
+    api_port: int,
+    kafka: str,
+    callbacks: str = "streamproc.gateway.litellm.instance",
+    processes: int = 1,
+    **more: str,
 ) -> Iterator[Proxy]:
-    """Yield a proxy that answers."""
+    """Yield a proxy that answers, with so many processes at work."""
     (folder / "auth.py").write_text(AUTH)
     (folder / "config.yaml").write_text(CONFIG.format(api=f"http://127.0.0.1:{api_port}", callbacks=callbacks))
-    made = Proxy(
-        start(folder, kafka, port := free_port(), metrics := free_port(), **more), port, metrics, folder, kafka
-    )
+    port, metrics = free_port(), free_port()
+    told = {
+        **os.environ, "PYTHONPATH": str(ROOT), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR",
+        "KAFKA_BOOTSTRAP_SERVERS": kafka, "IDENTITY_PEPPER": IDENTITY, "CONTENT_PEPPER": CONTENT, "PEPPER_EPOCH": "3",
+        "LITELLM_MASTER_KEY": MASTER, "HTTP_HOST": "127.0.0.1", "GATEWAY_HTTP_PORT": str(metrics),
+        "ANTHROPIC_API_BASE": f"http://127.0.0.1:{api_port}", "ANTHROPIC_API_KEY": "none",
+        "APPEAL_URL": "https://example.org/{decision}", **more,
+    }  # fmt: skip
+    command = [str(PROGRAM), "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--telemetry", "0"]
+    command += ["--num_workers", str(processes)]
+    with (folder / "litellm.log").open("ab") as out:
+        process = subprocess.Popen(command, env=told, cwd=folder, stdout=out, stderr=out)
+    made = Proxy(process, port, metrics, folder, kafka)
     try:
         _until_alive(made)
         yield made
@@ -146,18 +162,6 @@ def proxy(
         except subprocess.TimeoutExpired:
             made.process.kill()
             made.process.wait()
-
-
-def start(folder: Path, kafka: str, port: int, metrics_port: int, **more: str) -> subprocess.Popen[bytes]:
-    told = {
-        **os.environ, "PYTHONPATH": str(ROOT), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR",
-        "KAFKA_BOOTSTRAP_SERVERS": kafka, "IDENTITY_PEPPER": IDENTITY, "CONTENT_PEPPER": CONTENT, "PEPPER_EPOCH": "3",
-        "LITELLM_MASTER_KEY": MASTER, "HTTP_HOST": "127.0.0.1", "GATEWAY_HTTP_PORT": str(metrics_port),
-        "APPEAL_URL": "https://example.org/{decision}", **more,
-    }  # fmt: skip
-    command = [str(PROGRAM), "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--telemetry", "0"]
-    with (folder / "litellm.log").open("ab") as out:
-        return subprocess.Popen(command, env=told, cwd=folder, stdout=out, stderr=out)
 
 
 def _until_alive(made: Proxy) -> None:

@@ -236,6 +236,34 @@ def test_what_fails_behind_has_an_event_with_its_status(litellm: LiteLlm) -> Non
     tell(litellm, story)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_pass_through_route_has_an_event_of_its_request_and_obeys(litellm: LiteLlm, stream: bool) -> None:  # noqa: FBT001
+    async def story(proxy: Proxy, events: Events) -> None:
+        user, path = f"through-{stream}", "/anthropic/v1/messages"
+        forged = {"proxy_server_request": {"headers": {}, "body": {}, "url": "http://x/"}, "metadata": {"headers": {}}}
+        body = {**MESSAGES, "stream": stream, **forged}
+        assert (await proxy.post(path, body, user))[0] == 200
+        (event,) = await events.of(user)
+        assert event["template_fp"]
+        assert (event["model"], event["stream"]) == ("claude", stream)
+        assert "tok_out" not in event  # the answer goes by without a hook
+        await enforce(litellm, proxy, decision(user))
+        status, headers, _ = await proxy.post(path, body, user)
+        assert (status, headers["x-should-retry"]) == (403, "false")
+        assert [one.get("error") for one in await events.of(user, 2)] == [None, "suspended"]
+
+    tell(litellm, story)
+
+
+def test_what_litellm_refuses_itself_has_an_event_that_is_not_ours(litellm: LiteLlm) -> None:
+    async def story(proxy: Proxy, events: Events) -> None:
+        assert [await proxy.ask("limited") for _ in range(2)] == [200, 429]
+        assert [one.get("error") for one in await events.of("limited", 2)] == [None, "rate_limited"]
+        assert await events.of("limited", 3, within_s=0.3) == await events.of("limited", 2)
+
+    tell(litellm, story)
+
+
 def test_who_has_no_key_and_who_does_not_chat_has_no_event(litellm: LiteLlm) -> None:
     async def story(proxy: Proxy, events: Events) -> None:
         assert proxy.session is not None

@@ -43,18 +43,21 @@ async def who(request, api_key):
         raise HTTPException(status_code=401, detail="no such key")
     user, _, team = api_key[3:].partition(".")
     rpm = 1 if user == "limited" else 1_000_000
-    return UserAPIKeyAuth(api_key=api_key, user_id=user, team_id=team or None, rpm_limit=rpm)
+    few = {"model_rpm_limit": {"chat": 1}} if user == "few" else {}
+    return UserAPIKeyAuth(api_key=api_key, user_id=user, team_id=team or None, rpm_limit=rpm, metadata=few)
 """
 
 CONFIG = """
 model_list:
   - {{model_name: chat, litellm_params: {{model: openai/m, api_base: "{api}/v1", api_key: none}}}}
+  - {{model_name: spare, litellm_params: {{model: openai/m, api_base: "{api}/v1", api_key: none}}}}
   - {{model_name: claude, litellm_params: {{model: anthropic/claude-x, api_base: "{api}", api_key: none}}}}
   - {{model_name: gemini, litellm_params: {{model: gemini/g, api_base: "{api}/v1beta/models/g", api_key: none}}}}
   - {{model_name: embed, litellm_params: {{model: openai/e, api_base: "{api}/v1", api_key: none}}}}
 litellm_settings:
   callbacks: {callbacks}
   num_retries: 0
+  fallbacks: [{{chat: [spare]}}]
 general_settings:
   custom_auth: auth.who
 """
@@ -133,10 +136,9 @@ def proxy(
     api_port: int,
     kafka: str,
     callbacks: str = "streamproc.gateway.litellm.instance",
-    processes: int = 1,
     **more: str,
 ) -> Iterator[Proxy]:
-    """Yield a proxy that answers, with so many processes at work."""
+    """Yield a proxy that answers."""
     (folder / "auth.py").write_text(AUTH)
     (folder / "config.yaml").write_text(CONFIG.format(api=f"http://127.0.0.1:{api_port}", callbacks=callbacks))
     port, metrics = free_port(), free_port()
@@ -148,7 +150,6 @@ def proxy(
         "APPEAL_URL": "https://example.org/{decision}", **more,
     }  # fmt: skip
     command = [str(PROGRAM), "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--telemetry", "0"]
-    command += ["--num_workers", str(processes)]
     with (folder / "litellm.log").open("ab") as out:
         process = subprocess.Popen(command, env=told, cwd=folder, stdout=out, stderr=out)
     made = Proxy(process, port, metrics, folder, kafka)
@@ -165,7 +166,7 @@ def proxy(
 
 
 def _until_alive(made: Proxy) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         try:
             socket.create_connection(("127.0.0.1", made.port), timeout=1).close()

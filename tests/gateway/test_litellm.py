@@ -264,6 +264,17 @@ def test_what_litellm_refuses_itself_has_an_event_that_is_not_ours(litellm: Lite
     tell(litellm, story)
 
 
+def test_a_request_that_litellm_begins_again_with_another_model_is_one(litellm: LiteLlm) -> None:
+    async def story(proxy: Proxy, events: Events) -> None:
+        assert [await proxy.ask("few") for _ in range(3)] == [200, 200, 200]
+        seen = await events.of("few", 3)
+        assert [(one["status"], one["tok_out"]) for one in seen] == [(200, 5)] * 3
+        assert await events.of("few", 4, within_s=0.3) == seen
+        await proxy.wait(lambda: reached_nothing(proxy))
+
+    tell(litellm, story)
+
+
 def test_who_has_no_key_and_who_does_not_chat_has_no_event(litellm: LiteLlm) -> None:
     async def story(proxy: Proxy, events: Events) -> None:
         assert proxy.session is not None

@@ -111,9 +111,7 @@ def test_a_campaign_goes_from_litellm_through_the_worker_to_its_own_429s(tmp_pat
         pipeline = Pipeline(kafka, "", tmp_path, write_policy(tmp_path / "policy.toml"))
         try:
             pipeline.start(MODE="enforce")
-            with litellm_proxy.proxy(
-                tmp_path, model_api.port, kafka, callbacks="clocked.instance", processes=2
-            ) as made:
+            with litellm_proxy.proxy(tmp_path, model_api.port, kafka, callbacks="clocked.instance") as made:
                 play(made, story)
         finally:
             pipeline.close()

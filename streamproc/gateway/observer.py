@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,6 +16,8 @@ from streamproc.gateway.verdicts import Subjects
 from streamproc.settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamproc.fingerprint.prints import Headers
     from streamproc.gateway.metrics import Metrics
     from streamproc.gateway.post import Post
@@ -38,13 +41,14 @@ class Caller:
     key: str = ""
     payer: str = ""
     device: str = ""
+    session: str = ""  # counts where the request itself names none
     ip: str = ""
     email_domain: str = ""
     known: dict[str, Any] = field(default_factory=dict)
 
     def identities(self) -> dict[str, str]:
         """What goes into the event as pseudonyms, beside the account."""
-        names = ("org", "key", "payer", "device", "ip", "email_domain")
+        names = ("org", "key", "payer", "device", "session", "ip", "email_domain")
         return {name: value for name in names if (value := getattr(self, name))}
 
 
@@ -56,9 +60,9 @@ class Arrival(NamedTuple):
     began_s: float
 
     @classmethod
-    def now(cls) -> Arrival:
+    def now(cls, clock_ms: Callable[[], int] = now_ms) -> Arrival:
         """Return that of a request which comes now."""
-        return cls(uuid.uuid4().hex, now_ms(), time.perf_counter())
+        return cls(uuid.uuid4().hex, clock_ms(), time.perf_counter())
 
 
 @dataclass(slots=True)
@@ -77,22 +81,34 @@ class Exchange:
     verdict: Verdict | None = None  # of all in force, the one that it was admitted or refused by
     parted: bool = False
 
-    def feed(self, piece: bytes) -> None:
-        """Take in a piece of the answer as it passes."""
+    def feed(self, piece: bytes | dict[str, Any]) -> None:
+        """Take in a piece of the answer as it passes: bytes cut anywhere, or one whole JSON value, parsed."""
         if self.first_s is None:
             self.first_s = time.perf_counter()
-        if self.response is not None:
+        if self.response is None:
+            return
+        if isinstance(piece, dict):
+            self.response.take(piece)
+        else:
             self.response.feed(piece)
 
 
 class Observer:
     """The gateway's whole side, for one event loop: nothing waits for the network, and no client makes it raise."""
 
-    def __init__(self, settings: GatewaySettings, gate: Gate, post: Post, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        gate: Gate,
+        post: Post,
+        metrics: Metrics,
+        clock_ms: Callable[[], int] = now_ms,
+    ) -> None:
         self._fingerprinter = Fingerprinter(peppers(settings))
         self._gate = gate
         self._post = post
         self._metrics = metrics
+        self._clock_ms = clock_ms
 
     async def free(self, caller: Caller) -> Answer | None:
         """Return that a request passes if nothing in force is about its caller, whatever it asks; else None.
@@ -115,12 +131,12 @@ class Observer:
         asked = Asked(
             subjects=self._subjects(caller),
             capabilities=request.asks,
-            tokens=_tokens(request, body),
+            tokens=_tokens(request, headers, body),
             api="anthropic" if spoken and spoken.dialect.name == "anthropic" else "openai",
-            accept=_accept(headers),
+            accept=_header(headers, "accept"),
         )
         response = Response(spoken.dialect) if spoken else None
-        name, ts_ms, began_s = arrival or Arrival.now()
+        name, ts_ms, began_s = arrival or Arrival.now(self._clock_ms)
         return Exchange(name, ts_ms, caller, request, asked, response, began_s)
 
     async def admit(self, exchange: Exchange) -> Answer:
@@ -147,9 +163,12 @@ class Observer:
         if not caller.account:
             self._metrics.add("gateway_nameless_requests_total")
             return
+        identities = caller.identities()
+        if "session" in exchange.request.event:
+            identities.pop("session", None)
         event = self._fingerprinter.finish(
             exchange.request, exchange.response, id=exchange.id, ts_ms=exchange.ts_ms, account=caller.account,
-            known=caller.known | known, **caller.identities(),
+            known=caller.known | known, **identities,
         )  # fmt: skip
         self._post.send(event)
 
@@ -181,7 +200,7 @@ def error_of(status: int) -> str | None:
 
 def _ending(exchange: Exchange, status: int | None) -> dict[str, Any]:
     known: dict[str, Any] = {"duration_ms": round((time.perf_counter() - exchange.began_s) * 1000, 1)}
-    if exchange.first_s is not None:
+    if exchange.first_s is not None and exchange.request.event.get("stream"):
         known["ttft_ms"] = round((exchange.first_s - exchange.began_s) * 1000, 1)
     if status is not None:
         known["status"] = status
@@ -191,12 +210,14 @@ def _ending(exchange: Exchange, status: int | None) -> dict[str, Any]:
     return known
 
 
-def _tokens(request: Request, body: bytes | dict[str, Any]) -> int:
+def _tokens(request: Request, headers: Headers, body: bytes | dict[str, Any]) -> int:
+    """Return what a bucket is charged; of a parsed body the length is what the client said it to be."""
     asked = request.event.get("max_tokens") or 0
-    length = len(body) if isinstance(body, bytes) else 0
+    said = _header(headers, "content-length")
+    length = len(body) if isinstance(body, bytes) else int(said) if said.isdecimal() and said.isascii() else 0
     return int(min(asked + length // BYTES_A_TOKEN, 2**53))
 
 
-def _accept(headers: Headers) -> str:
-    pairs = headers.items() if hasattr(headers, "items") else headers
-    return next((value for name, value in pairs if name.lower() == "accept"), "")
+def _header(headers: Headers, name: str) -> str:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return next((value for known, value in pairs if known.lower() == name), "")

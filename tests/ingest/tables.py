@@ -1,4 +1,4 @@
-"""The tables of docs/gateways-I.md, made from the formats. `python -m tests.ingest.tables` writes them anew."""
+"""The tables of docs/INGEST.md, made from the formats. `python -m tests.ingest.tables` writes them anew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streamproc.ingest.report import BECOMES
 if TYPE_CHECKING:
     from streamproc.ingest.record import Format
 
-DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "gateways-I.md"
+DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "INGEST.md"
 BEGIN: Final = "<!-- table: sources -->"
 END: Final = "<!-- end -->"
 ALWAYS: Final = ("v", "id", "pepper_epoch")

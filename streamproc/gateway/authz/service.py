@@ -50,8 +50,8 @@ class Authz:
         self.verdicts = Verdicts(gateway.most_subjects, int(gateway.ahead_s * 1000))
         self.reader = Reader(settings.kafka, settings.topics.enforcement, self.verdicts, self.metrics)
         self.post = Post(settings.kafka, settings.topics.requests, self.metrics, gateway.most_waiting)
-        gate = Gate(gateway, self.verdicts, self.metrics, lambda: self.reader.why_not_ready)
-        observer = Observer(gateway, gate, self.post, self.metrics)
+        self.gate = Gate(gateway, self.verdicts, self.metrics, lambda: self.reader.why_not_ready)
+        observer = Observer(gateway, self.gate, self.post, self.metrics)
         self.authoriser = Authoriser(settings.authz, observer, self.metrics)
         self.http = HealthServer(
             settings.http_host, settings.http_port, metrics=self.metrics,
@@ -89,6 +89,7 @@ class Authz:
         for task in (*tasks, posting):
             task.cancel()
         await asyncio.gather(*tasks, posting, return_exceptions=True)
+        await self.gate.close()
 
     async def _look_after(self) -> None:
         while True:

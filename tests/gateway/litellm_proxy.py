@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import orjson
+import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from streamproc.fingerprint import Fingerprinter, Peppers
@@ -31,6 +33,9 @@ MISSING = None if (PROGRAM.parent.parent / ".complete").exists() else "no LiteLL
 MASTER = "sk-" + secrets.token_hex(32)
 IDENTITY = "identity-pepper-0"
 CONTENT = "content-pepper-00"
+# The README's lines are what runs here.
+SHOWN = re.findall(r"```yaml\n(litellm_settings:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+CALLBACKS: str = yaml.safe_load(SHOWN[0])["litellm_settings"]["callbacks"]
 FINGERPRINTER = Fingerprinter(Peppers(IDENTITY.encode(), CONTENT.encode(), 3))
 
 # Who a key belongs to is the operator's to say; here the key says it: sk-USER or sk-USER.TEAM.
@@ -135,7 +140,7 @@ def proxy(
     folder: Path,
     api_port: int,
     kafka: str,
-    callbacks: str = "streamproc.gateway.litellm.instance",
+    callbacks: str = CALLBACKS,
     **more: str,
 ) -> Iterator[Proxy]:
     """Yield a proxy that answers."""

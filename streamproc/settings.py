@@ -137,6 +137,7 @@ class GatewaySettings:
     content_pepper: bytes = field(repr=False)
     pepper_epoch: int
     most_waiting: int
+    http_port: int | None
     redis_url: str | None = field(repr=False)
     redis_prefix: str
     buckets: str
@@ -172,6 +173,7 @@ class Settings:
     idle_s: float
     snapshot_s: float
     stop_s: float
+    ingest_token: str | None = field(repr=False)
 
 
 # -- one value -----------------------------------------------------------------------------------------
@@ -216,6 +218,10 @@ def _port(value: str) -> int:
     if not (value.isdecimal() and int(value) < 2**16):
         raise ValueError(f"{value!r} is no port: 1 to 65535, or 0 for any free one")
     return int(value)
+
+
+def _port_or_none(value: str) -> int | None:
+    return _port(value) if value else None
 
 
 def _count(value: str) -> int:
@@ -413,6 +419,14 @@ VARIABLES: Final = (
     Variable("AUTHZ_ADDRESS", "authz.address", "", _places, "the same for the address; default: the proxy's peer"),
     Variable("AUTHZ_ANSWER_S", "authz.answer_s", "600", _seconds, "an event waits for its answer for this long"),
     Variable("AUTHZ_MOST_OPEN", "authz.most_open", "20000", _subjects, "events that wait for answers at most"),
+    Variable("INGEST_TOKEN", "ingest_token", "", _optional, "what senders to `ingest --listen` show; never shown"),
+    Variable(
+        "GATEWAY_HTTP_PORT",
+        "gateway.http_port",
+        "",
+        _port_or_none,
+        "inside LiteLLM: /metrics and /readyz on HTTP_HOST, this port or the next free one; default: nowhere",
+    ),
     Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
 )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from streamproc.gateway import metrics as gateway
+from streamproc.ingest import metrics as ingest
 from streamproc.settings import VARIABLES
 from streamproc.worker.metrics import DOMAINS, METRICS
 from streamproc.worker.topics import DAY_MS, TOPICS
@@ -57,6 +58,11 @@ def gateway_metrics() -> str:
     return _metrics(gateway.METRICS, gateway.DOMAINS)
 
 
+def ingest_metrics() -> str:
+    """The ingest's metrics with their labels."""
+    return _metrics(ingest.METRICS, ingest.DOMAINS)
+
+
 def _metrics(metrics: Iterable[Metric], domains: Mapping[str, Sequence[str]]) -> str:
     return table(("metric", "kind", "labels", "meaning"), (_metric(metric, domains) for metric in metrics))
 
@@ -73,6 +79,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "topics": topics,
     "metrics": metrics,
     "gateway metrics": gateway_metrics,
+    "ingest metrics": ingest_metrics,
 }
 
 

@@ -178,9 +178,9 @@ CAMPAIGNS: Final = Dashboard(
                 Panel("Served to confirmed campaigns in three hours", "short", (
                     Query(
                         "sum by (when) (increase(streamproc_campaign_exchanges_total[3h]))",
-                        "{{when}} the first action on the account",
+                        "{{when}} the first action",
                     ),
-                ), "Before: what detection costs. After: what still leaks, all of it in shadow mode."),
+                ), "On an account. Before: what detection costs. After: what still leaks, all of it in shadow mode."),
                 Panel("Served since the start", "short", (
                     Query("sum by (when) (streamproc_campaign_exchanges_total)", "{{when}} the first action"),
                 )),
@@ -336,6 +336,8 @@ def _panel(panel: Panel, number: int, column: int, at: int) -> dict[str, Any]:
     stat = isinstance(panel, Stat)
     size = (STAT_WIDTH, STAT_HEIGHT) if stat else (WIDTH, HEIGHT)
     defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
+    if stat and panel.unit == "none":
+        defaults["decimals"] = 0  # increase() reckons between scrapes
     if not stat:
         stacking = {"mode": "normal" if panel.stacked else "none"}
         defaults["custom"] = {"fillOpacity": 40 if panel.stacked else 10, "showPoints": "never", "stacking": stacking}

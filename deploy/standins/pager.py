@@ -1,13 +1,14 @@
 """A stand-in for a pager: prints every alert that Alertmanager sends it, a JSON object a line, until it is stopped.
 
-To try the stack out, in the place of the service that wakes people: `python pager.py [PORT]`.
+To try the stack out, in the place of the service that wakes people: `python pager.py [PORT]`. It takes one notification
+at a time, so that no two lines run together.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 PORT = 9099
 
@@ -37,4 +38,4 @@ class Pager(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("", int(sys.argv[1]) if len(sys.argv) > 1 else PORT), Pager).serve_forever()
+    HTTPServer(("", int(sys.argv[1]) if len(sys.argv) > 1 else PORT), Pager).serve_forever()

@@ -7,15 +7,13 @@ import pytest
 
 from streamproc import broker
 from tests.control_room.played import play
-from tests.control_room.room import ROOT, Room, missing
+from tests.control_room.room import POLICY, Room, missing
 from tests.worker.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.control_room.played import Played
-
-POLICY = ROOT / "streamproc" / "policy.toml"  # that ships
 
 
 @pytest.fixture(scope="session")

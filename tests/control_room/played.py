@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tests.worker.pipeline import Pipeline
 
 FLOOD: Final = 100  # more templates than an account may bring in a day
-LATE_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+LATE_MS: Final = 24 * HOUR_MS
 
 
 @dataclass
@@ -36,14 +37,14 @@ def play(room: Room, *, over_s: float = 0) -> Played:
     """Enforce: traffic with a campaign, bad and repeated events, labels, checks of who is and is not stopped."""
     room.open(MODE="enforce")
     start_s = time.time()
-    room.send_traffic("sync_pool", accounts=1500, days=3, over_s=over_s)
+    last_ms = room.send_traffic("sync_pool", accounts=1500, days=3, over_s=over_s)
     it = room.pipeline
     it.wait(room.pages)
     held = newest(it)
     say_labels(it, [name for name, row in held.items() if row["action"] != "release"])
-    send(it, "requests", *((n % 4, value) for n, value in enumerate(mishaps())))
+    send(it, "requests", *((n % 4, value) for n, value in enumerate(mishaps(last_ms))))
     it.wait(lambda: it.started[0].value("labels_total") == len(WORDS))
-    it.say_the_end_at(now_ms())
+    it.say_the_end_at(last_ms + HOUR_MS)
     held = newest(it)
     asyncio.run(produce(it.address, it.topic("enforcement"), *foreign()))
     time.sleep(SETTLED_S)
@@ -58,15 +59,15 @@ def newest(it: Pipeline) -> dict[str, dict[str, Any]]:
     return {row["subject"]["id"]: row for row in sorted(rows, key=lambda row: int(row["seq"]))}
 
 
-def mishaps() -> list[bytes]:
+def mishaps(ts_ms: int) -> list[bytes]:
     """Events that are refused, repeated, late, without what signals need, or of a flood of templates."""
-    plain = {"v": 1, "ts_ms": now_ms(), "account": "somebody"}
+    plain = {"v": 1, "ts_ms": ts_ms, "account": "somebody"}
     flood = [
         {**plain, "id": f"f{n}", "account": "flooder", "template_fp": f"{n * 0x9E3779B97F4A7C15 % 2**64:016x}"}
         for n in range(FLOOD)
     ]
     same = [{**plain, "id": "same"}] * 8
-    late = [{**plain, "id": f"late-{n}", "ts_ms": now_ms() - LATE_MS} for n in range(4)]
+    late = [{**plain, "id": f"late-{n}", "ts_ms": ts_ms - LATE_MS} for n in range(4)]
     wrong = [{**plain, "id": "wrong", "tok_in": "many", "unheard_of": 1}, {"v": 2}, {"v": 1}]
     strays = [{**plain, "id": f"s{n}", "account": "strayer"} for n in range(8)]
     return [b"no json", b"[]", *map(orjson.dumps, (*flood, *same, *late, *wrong, *strays))]

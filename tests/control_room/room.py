@@ -29,6 +29,7 @@ from tests.worker.pipeline import Pipeline, Process, free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DEPLOY: Final = ROOT / "deploy"
+POLICY: Final = ROOT / "streamproc" / "policy.toml"  # that ships
 PROGRAMS: Final = ("prometheus", "prometheus-alertmanager")
 INSTALL: Final = f"apt-get install --no-install-recommends {' '.join(PROGRAMS)}"
 SETTLED_S: Final = 4.0  # a few scrapes, evaluations and groups
@@ -107,10 +108,11 @@ class Room:
 
     # -- what goes on ----------------------------------------------------------------------------------
 
-    def send_traffic(self, scenario: str, accounts: int, days: int, over_s: float = 0) -> None:
-        """Send made-up traffic that ends today, over some seconds; return when the worker is done with it."""
+    def send_traffic(self, scenario: str, accounts: int, days: int, over_s: float = 0) -> int:
+        """Send made-up traffic that ends today, over some seconds, until the worker is done; returns its last time."""
         stream = simulate(scenario, seed=7, accounts=accounts, days=days)
-        lines = list(map(orjson.dumps, recent(stream.events, int(time.time() * 1000))))
+        events = list(recent(stream.events, int(time.time() * 1000)))
+        lines = list(map(orjson.dumps, events))
         start_s = time.monotonic()
 
         async def pace(sent: int) -> None:
@@ -118,7 +120,9 @@ class Room:
 
         told = settings.read(self.pipeline.environment(0))
         asyncio.run(feed(told.kafka, told.topics.requests, lines, pace))
-        self.pipeline.say_the_end_at(int(time.time() * 1000))
+        last_ms = max(int(event["ts_ms"]) for event in events)
+        self.pipeline.say_the_end_at(last_ms)
+        return last_ms
 
     def pages(self) -> list[Told]:
         return [one for one in self.told if one.pages and one.labels["status"] == "firing"]

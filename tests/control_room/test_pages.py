@@ -59,6 +59,7 @@ def manager(tmp_path: Path) -> Iterator[Room]:
     reason = missing()
     if reason is not None:
         pytest.skip(reason)
+    (tmp_path / "workers.log").touch()  # there is no worker
     made = Room(Pipeline("", "", tmp_path, tmp_path), tmp_path)
     made.open_alertmanager()
     yield made

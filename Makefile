@@ -58,10 +58,12 @@ weights: setup ## fit weights, null, thresholds and probabilities on the simulat
 scoreboard: setup ## judge every kind by weights that never saw it, into docs/SCOREBOARD.md
 	$(BIN)/python -m streamproc.sim.scoreboard
 
-lock: setup ## write requirements.lock anew from pyproject.toml
+lock: setup ## write requirements.lock anew from pyproject.toml, and of it what the image needs
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --all-extras --group dev pyproject.toml scripts/build-requirements.in -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --all-extras --constraint requirements.lock pyproject.toml scripts/build-requirements.in -o deploy/requirements.lock
 
 proto: setup ## write the messages of gateway/authz/envoy.proto anew
 	$(BIN)/python -m pip install --quiet 'grpcio-tools==1.85.1'

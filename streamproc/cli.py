@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from streamproc.core.policy import Policy
     from streamproc.replay import Replayed
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--output", type=Path, metavar="FILE", help=".jsonl, .jsonl.gz or .jsonl.zst")
     simulate.add_argument("--truth", type=Path, metavar="FILE")
     simulate.add_argument("--to-kafka", action="store_true", help="send the events to the topic that KAFKA_* names")
+    simulate.add_argument("--recent", action="store_true", help="with --to-kafka: moved by whole days, to end by now")
 
     replay = commands.add_parser("replay", help="run a file of events through the detector")
     replay.set_defaults(command=_replay)
@@ -146,6 +147,8 @@ def _simulate(options: argparse.Namespace) -> int:
     _check_scenario(options.scenario)
     if options.to_kafka == bool(options.output) or not (options.to_kafka or options.truth):
         raise InputError("simulate needs either --output FILE and --truth FILE, or --to-kafka (and --truth if wanted)")
+    if options.recent and (options.truth or not options.to_kafka):
+        raise InputError("--recent goes with --to-kafka alone: what is written to files is the same at any time")
     _say(f"making {options.scenario} with seed {options.seed}")
     stream = scenario.simulate(options.scenario, seed=options.seed, accounts=options.accounts, days=options.days)
     try:
@@ -156,12 +159,13 @@ def _simulate(options: argparse.Namespace) -> int:
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}") from error
     if options.to_kafka:
-        _send(stream.events)
+        now_ms = int(time.time() * 1000)
+        _send(scenario.recent(stream.events, now_ms) if options.recent else stream.events)
     _say(f"{len(stream.events):,} events of {len(stream.truth):,} accounts")
     return 0
 
 
-def _send(events: Sequence[dict[str, Any]]) -> None:
+def _send(events: Iterable[dict[str, Any]]) -> None:
     """Send events to the topic `requests` of the brokers that the environment names."""
     import asyncio  # noqa: PLC0415
 

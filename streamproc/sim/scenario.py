@@ -2,7 +2,7 @@
 
 import gzip
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ ROWS_AT_ONCE = 100_000
 BUFFER = 1 << 20
 CAMPAIGN = "c1"
 POOL = "pool-1"
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,13 @@ def simulate(scenario: str, *, seed: int, accounts: int = 2500, days: float = 4.
     for table in _tables(seed, scenario, part, world):
         rows.extend(events.to_dicts(table))
     return Stream(rows, _truth(part), [])
+
+
+def recent(events_: Sequence[dict[str, Any]], now_ms: int) -> Iterator[dict[str, Any]]:
+    """Return the events moved by whole days, so that the last one is of the 24 hours before `now_ms`."""
+    later_ms = (now_ms - max(event["ts_ms"] for event in events_)) // DAY_MS * DAY_MS
+    for event in events_:
+        yield event | {name: event[name] + later_ms for name in ("ts_ms", "signup_ms") if name in event}
 
 
 def simulate_to(

@@ -143,13 +143,14 @@ class Worker:
         names = self.settings.topics
         for record in run.records:
             try:
-                message = uses_topic.encode(decode_label(record.value))
+                label = decode_label(record.value)
             except EventError as bad:
                 self.metrics.add("bad_events_total", reason=bad.reason)
                 dead = Dead(record.offset, bad.reason, bad.detail, record.value)
                 await self.outbox.send(names.dead, dead_letter(dead, topic=names.labels, partition=run.partition))
             else:
-                await self.outbox.send(names.uses, message)
+                self.metrics.add("labels_total", label=label.label)
+                await self.outbox.send(names.uses, uses_topic.encode(label))
         await self.outbox.flush()
 
     # -- from time to time -----------------------------------------------------------------------------

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
 from streamproc.contract import BadReason
+from streamproc.contract.decisions import Family
 from streamproc.contract.fields import RequestEvent
+from streamproc.contract.labels import WORDS
 from streamproc.worker.metrics import DOMAINS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from streamproc.core.accounts.batch import Batch
+    from streamproc.core.campaigns.memory import Campaign
     from streamproc.core.campaigns.reducer import Campaigns, Output
     from streamproc.worker.metrics import Metrics
 
@@ -27,6 +30,8 @@ LABEL_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "reason": (*(reason.value for reason in BadReason), NOT_OURS),
     "field": RequestEvent.__struct_fields__,
     "what": ("accounts", "components", "duplicates", "values"),
+    "family": get_args(Family),
+    "label": WORDS,
 }
 
 # A reducer's counter by its name -> the metric; one with a colon has a label value behind it.
@@ -43,6 +48,7 @@ PLAIN: Final = {
 LABELLED: Final = {
     "blind": ("blind_events_total", "field"),
     "evicted": ("evicted_entries_total", "what"),
+    "served": ("campaign_exchanges_total", "when"),
 }
 
 
@@ -82,6 +88,19 @@ def count_state(output: Output, reducer: Campaigns, metrics: Metrics) -> None:
 
 def count_campaigns(reducer: Campaigns, metrics: Metrics) -> None:
     """Enter the campaigns that are remembered, by state; also after a restart, or a page would fall silent."""
-    states: Counter[str] = Counter(campaign.state for campaign in reducer.tables.memory.campaigns.values())
+    known = reducer.tables.memory.campaigns.values()
+    states: Counter[str] = Counter(campaign.state for campaign in known)
+    members: Counter[str] = Counter()
+    for campaign in known:
+        members[campaign.state] += len(campaign.members)
     for state in DOMAINS["state"]:
         metrics.set("known_campaigns", states[state], state=state)
+        metrics.set("campaign_members", members[state], state=state)
+    count_evidence([campaign for campaign in known if campaign.state == "confirmed"], metrics)
+
+
+def count_evidence(confirmed: Sequence[Campaign], metrics: Metrics) -> None:
+    """Enter the weight of evidence by family: of each the most that one of the campaigns has, 0 without any."""
+    for family in LABEL_VALUES["family"]:
+        weights = (sum(one.log10_lr for one in c.evidence if one.family == family) for c in confirmed)
+        metrics.set("campaign_evidence_decades", max(weights, default=0.0), family=family)

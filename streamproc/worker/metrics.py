@@ -20,6 +20,7 @@ DOMAINS: Final[Mapping[str, tuple[str, ...]]] = {
     "action": ("observe", "verify", "throttle", "restrict", "suspend", "release"),
     "mode": ("shadow", "enforce"),
     "state": ("suspected", "confirmed", "contained", "dormant", "cleared", "merged"),
+    "when": ("before", "after"),
     "stage": ("accounts", "campaigns", "snapshot"),
     "reducer": ("accounts", "campaigns"),
     "topic": ("requests", "uses"),
@@ -44,10 +45,21 @@ METRICS: Final = (
     Metric("round_components", Gauge, "Components that the last round saw."),
     Metric("round_communities", Gauge, "Communities that the last round saw."),
     Metric("known_campaigns", Gauge, "Campaigns, by state.", ("state",)),
+    Metric("campaign_members", Gauge, "Members of the campaigns that are known, by its state.", ("state",)),
+    Metric(
+        "campaign_evidence_decades", Gauge, "Evidence by family, log10: of confirmed campaigns the most.", ("family",)
+    ),
+    Metric(
+        "campaign_exchanges_total",
+        Counter,
+        "Requests that confirmed campaigns were served, before and after the first action on their account.",
+        ("when",),
+    ),
     Metric(
         "withheld_confirmations_total", Counter, "Campaigns that a round left suspected: the day's budget was spent."
     ),
     Metric("enforcement_events_total", Counter, "Decisions sent.", ("action", "mode")),
+    Metric("labels_total", Counter, "What analysts said, passed on to campaigns.", ("label",)),
     Metric("loop_stall_seconds", Gauge, "Longest time that anything held the event loop since the start."),
     Metric("snapshot_age_seconds", Gauge, "Time since the last durable snapshot.", ("reducer",)),
     Metric("snapshot_size_bytes", Gauge, "Size of the last snapshot.", ("reducer",)),

@@ -108,6 +108,14 @@ def test_chunks_change_nothing_with_one_view(seed: int) -> None:
     assert pieces.whole() == run(cut(stream(seed), ()), policy=policy).whole()
 
 
+def test_what_was_served_to_campaigns_is_counted_as_their_last_events_say() -> None:
+    said = whole(9)
+    last = {one.campaign: one for one in said.campaigns}
+    leaked = sum(one.leaked_before_action for one in last.values())
+    assert said.counts["served:before"] == leaked > 0
+    assert said.counts["served:after"] >= sum(one.exchanges for one in last.values()) - leaked > 0
+
+
 def test_the_engine_says_what_the_two_reducers_say() -> None:
     engine = Engine(small_policy())
     said = Said()

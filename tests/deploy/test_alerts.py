@@ -24,7 +24,8 @@ RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
 BY_NAME = {metric.name: metric for metric in (*worker.METRICS, *gateway.METRICS)}
-JOBS = {"streamproc": "worker", "streamproc-limiter": "limiter"}  # and the service of docker-compose.yml
+# And the service of docker-compose.yml whose name it has there: the authoriser stands in Envoy's network.
+JOBS = {"streamproc": "worker", "streamproc-limiter": "limiter", "streamproc-authz": "envoy"}
 SEEN_AT_TIMES = {"org", "elicits"}  # fields whose absence is ordinary
 promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool: apt-get install prometheus")
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])

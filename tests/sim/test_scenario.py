@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from streamproc.contract import schemas
-from streamproc.sim.scenario import SCENARIOS, Stream, draw_stream, simulate, simulate_to, write
+from streamproc.sim.scenario import SCENARIOS, Stream, draw_stream, recent, simulate, simulate_to, write
 from streamproc.sim.twins import KIND_NAMES, KINDS
 
 POOLS = tuple(name for name in SCENARIOS if name != "control")
@@ -223,3 +223,14 @@ def test_a_stream_written_as_it_is_made_has_the_same_bytes(tmp_path: Path, suffi
     assert count == len(stream.events)
     assert made.read_bytes() == whole.read_bytes()
     assert (tmp_path / "made_truth").read_bytes() == (tmp_path / "whole_truth").read_bytes()
+
+
+def test_recent_events_are_the_same_some_days_later(named: tuple[str, Stream]) -> None:
+    events = named[1].events
+    last_ms = max(event["ts_ms"] for event in events)
+    now_ms = last_ms + 100 * DAY_MS + 3_600_000
+    moved = list(recent(events, now_ms))
+    assert {new["ts_ms"] - old["ts_ms"] for new, old in zip(moved, events, strict=True)} == {100 * DAY_MS}
+    assert {new["signup_ms"] - old["signup_ms"] for new, old in zip(moved, events, strict=True)} == {100 * DAY_MS}
+    times = {"ts_ms": 0, "signup_ms": 0}
+    assert [new | times for new in moved] == [old | times for old in events]

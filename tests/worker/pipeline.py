@@ -182,8 +182,11 @@ class Pipeline:
 
     def say_the_end(self, traffic: Traffic) -> None:
         """Wait until all that was produced has been passed on, and say the end of the input of every partition."""
+        self.say_the_end_at(traffic.end_ms)
+
+    def say_the_end_at(self, end_ms: int) -> None:
         self.wait(lambda: self.read_to_the_end("requests"))
-        marks = ((None, encode_message(Idle(p, traffic.end_ms))) for p in range(PARTITIONS))
+        marks = ((None, encode_message(Idle(p, end_ms))) for p in range(PARTITIONS))
         asyncio.run(_produce(self.address, self.topic("uses"), marks))
         self.wait(lambda: self.read_to_the_end("uses"))
 

@@ -5,10 +5,14 @@ from collections import Counter
 from pathlib import Path
 
 from streamproc import core
+from streamproc.contract.decisions import Reason, State
+from streamproc.core import policy as policies
 from streamproc.core.accounts.batch import Batch, Dead
+from streamproc.core.campaigns.memory import Campaign
+from streamproc.core.campaigns.reducer import Campaigns
 from streamproc.core.clock import UNSET_MS
 from streamproc.core.uses import empty
-from streamproc.worker.counted import LABEL_VALUES, PLAIN, count_batch
+from streamproc.worker.counted import LABEL_VALUES, PLAIN, count_batch, count_campaigns
 from streamproc.worker.metrics import METRICS, Metrics
 
 FOLDER = Path(str(core.__file__)).parent
@@ -46,3 +50,23 @@ def test_a_batch_is_counted_by_reason_field_and_kind() -> None:
     for (name, label), value in expected.items():
         labels = dict([label.split("=")]) if label else {}
         assert metrics.value(name, **labels) == value, (name, label)
+
+
+def test_members_and_the_weight_of_evidence_are_shown_of_confirmed_campaigns() -> None:
+    def campaign(name: str, state: State, weight: float, members: int) -> Campaign:
+        reasons = tuple(Reason(signal=s, family="history", log10_lr=weight, text="") for s in ("sittings", "turns"))
+        return Campaign(name, 0, state, members=dict.fromkeys(range(members), 0.9), evidence=reasons)
+
+    metrics = Metrics(LABEL_VALUES)
+    campaigns = Campaigns(policies.default(), 1)
+    known = [campaign("c1", "confirmed", 1.5, 20), campaign("c2", "confirmed", 0.5, 8), campaign("c3", "cleared", 4, 0)]
+    campaigns.tables.memory.campaigns |= {one.id: one for one in known}
+    count_campaigns(campaigns, metrics)
+    assert metrics.value("known_campaigns", state="confirmed") == 2
+    assert metrics.value("campaign_members", state="confirmed") == 28
+    assert metrics.value("campaign_members", state="cleared") == 0
+    assert metrics.value("campaign_evidence_decades", family="history") == 3
+    assert metrics.value("campaign_evidence_decades", family="template") == 0
+    known[0].state = known[1].state = "contained"
+    count_campaigns(campaigns, metrics)
+    assert metrics.value("campaign_evidence_decades", family="history") == 0

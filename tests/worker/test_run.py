@@ -158,6 +158,18 @@ def test_simulated_events_are_sent_by_account_as_the_truth_has_them(pipeline: Ca
     assert worker.stop() == 0, it.log()
 
 
+def test_simulated_events_can_end_today(pipeline: Callable[[str], Pipeline]) -> None:
+    it = pipeline("recent")
+    options = ("--scenario", "control", "--seed", "3", "--accounts", "40", "--days", "1")
+    done = command(it, "simulate", "--to-kafka", "--recent", *options)
+    assert done.returncode == 0, done.stderr
+    last_ms = max(orjson.loads(value)["ts_ms"] for value in it.said("requests"))
+    assert 0 <= time.time() * 1000 - last_ms < 25 * 3_600_000
+    refused = command(it, "simulate", "--output", "e.jsonl", "--truth", "t.jsonl", "--recent", *options)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("streamproc: --recent goes with --to-kafka alone")
+
+
 def test_state_of_another_cluster_is_refused_in_one_line(pipeline: Callable[[str], Pipeline]) -> None:
     it = pipeline("foreign")
     worker = it.start()

@@ -13,7 +13,10 @@ from streamproc.health import HealthServer
 from streamproc.settings import SettingsError
 from streamproc.worker.metrics import METRICS, Metrics
 
-TOLD = {"reason": ("not_json", "future"), "field": ("tls_fp",), "what": ("templates", "duplicates")}
+TOLD = {
+    "reason": ("not_json", "future"), "field": ("tls_fp",), "what": ("templates", "duplicates"),
+    "family": ("template",), "label": ("lawful",),
+}  # fmt: skip
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -78,7 +81,7 @@ def test_a_value_that_nobody_has_told_is_no_label(name: str, labels: dict[str, s
 
 def test_a_label_without_values_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="no values are known for label reason"):
-        Metrics({"field": (), "what": ()})
+        Metrics({name: values for name, values in TOLD.items() if name != "reason"})
 
 
 def test_the_server_says_metrics_health_and_readiness() -> None:

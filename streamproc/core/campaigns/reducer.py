@@ -200,6 +200,7 @@ class Campaigns:
         held = rounds.hold(end_ms, self.blocks, self.tables, self._exempt(ts_ms), self.policy)
         output.rounds.append(held)
         output.counts["withheld"] += held.withheld
+        output.counts.update({f"served:{when}": count for when, count in held.served._asdict().items()})
         output.campaigns += [campaign_event(ts_ms, campaign, self.policy) for campaign in held.campaigns]
         for account, standing in held.changes:
             alone = standing.campaign is None and account in held.unusual and standing.action == "observe"

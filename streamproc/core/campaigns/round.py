@@ -36,6 +36,16 @@ class Change(NamedTuple):
     standing: Standing
 
 
+class Served(NamedTuple):
+    """Requests that members of campaigns were served, before the first action on their account and after it."""
+
+    before: int
+    after: int
+
+
+NOTHING = Served(0, 0)
+
+
 @dataclass(slots=True)
 class Round:
     """What a round found: its views as judged, changes to say (by account key) and campaigns that changed."""
@@ -45,6 +55,7 @@ class Round:
     changes: list[Change] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
     withheld: int = 0  # campaigns that the day's budget of confirmations leaves suspected
+    served: Served = NOTHING  # to confirmed campaigns, since the round before
     unusual: dict[int, float] = field(default_factory=dict)  # accounts with an unusual day, and its score
 
 
@@ -77,13 +88,22 @@ def hold(end_ms: int, blocks: Sequence[Block], tables: Tables, exempt: Bools, po
     claims = days.unusual(views[-1], active, end_ms // tables.round_ms, tables.accounts, tables.habits, policy.habits)
     found.unusual = {key: claim.score for key, claim in claims.items()}
     contradicted: set[str] = set()
+    earlier = _served(tables.memory)
     for campaign in tables.memory.campaigns.values():
         if follow.live(campaign, ts_ms, policy):
             contradicted.add(campaign.id)
             _claim(campaign, ts_ms, views, judged, tables, exempt, policy, claims)
+    now = _served(tables.memory)
+    found.served = Served(now.before - earlier.before, now.after - earlier.after)
     went_on = set(tables.accounts.key[active].tolist())
     found.changes = _settle(ts_ms, claims, contradicted, went_on, tables, policy)
     return found
+
+
+def _served(memory: Memory) -> Served:
+    campaigns = memory.campaigns.values()
+    leaked = sum(campaign.leaked for campaign in campaigns)
+    return Served(leaked, sum(campaign.exchanges for campaign in campaigns) - leaked)
 
 
 def _view(blocks: Sequence[Block], end_ms: int, hours: int, tables: Tables) -> View:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from streamproc.console import metrics as console
 from streamproc.gateway import metrics as gateway
 from streamproc.settings import VARIABLES
 from streamproc.worker.metrics import DOMAINS, METRICS
@@ -57,6 +58,11 @@ def gateway_metrics() -> str:
     return _metrics(gateway.METRICS, gateway.DOMAINS)
 
 
+def console_metrics() -> str:
+    """The console's metrics with their labels."""
+    return _metrics(console.METRICS, console.DOMAINS)
+
+
 def _metrics(metrics: Iterable[Metric], domains: Mapping[str, Sequence[str]]) -> str:
     return table(("metric", "kind", "labels", "meaning"), (_metric(metric, domains) for metric in metrics))
 
@@ -73,6 +79,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "topics": topics,
     "metrics": metrics,
     "gateway metrics": gateway_metrics,
+    "console metrics": console_metrics,
 }
 
 

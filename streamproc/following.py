@@ -101,7 +101,7 @@ class Follower:
                 if not left:
                     self.lag = 0
                     log.warning("ready: the topics are read")
-            await _hand_over(consumer, self._take)
+            self.lag = max(self.lag - await _hand_over(consumer, self._take), 0)
             await asyncio.sleep(0)
 
     async def _watch(self, consumer: AIOKafkaConsumer) -> None:
@@ -168,7 +168,10 @@ async def _left(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> 
     return {place: end for place, end in ends.items() if await consumer.position(place) < end}
 
 
-async def _hand_over(consumer: AIOKafkaConsumer, take: Callable[[ConsumerRecord], None]) -> None:
-    for records in (await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)).values():
+async def _hand_over(consumer: AIOKafkaConsumer, take: Callable[[ConsumerRecord], None]) -> int:
+    """Hand over what has come, and return how many records that were."""
+    fetched = (await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)).values()
+    for records in fetched:
         for record in records:
             take(record)
+    return sum(map(len, fetched))

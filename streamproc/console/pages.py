@@ -232,7 +232,8 @@ class Pages:
         return self._page(request, "problem.html", status, text=text, back=subject.path if subject else "/")
 
     def _fresh(self) -> Fresh:
-        follower, newest = self._follower, max(self._table.newest_ms.values(), default=0)
+        follower, heard = self._follower, self._table.newest_ms
+        newest = max(heard.get("enforcement", 0), heard.get("campaigns", 0))  # a label says nothing of the worker
         return views.fresh(
             follower.why_not_ready, follower.answered_s, newest, follower.lag, time.time(), up=follower.up
         )

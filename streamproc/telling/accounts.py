@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from streamproc.contract.decisions import Action, Enforcement, Kind, Limit, Mode
     from streamproc.contract.labels import Label
 
-__all__ = ["AccountTold", "Step", "holds", "tell_account"]
+__all__ = ["AccountTold", "Step", "ends", "holds", "tell_account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def tell_account(decisions: Sequence[Enforcement], now_ms: int, labels: Sequence
 
 def _step(event: Enforcement) -> Step:
     return Step(
-        event.id, event.ts_ms, event.action, event.mode, words.RUNGS[event.action], words.until(event.expires_ms),
+        event.id, event.ts_ms, event.action, event.mode, words.RUNGS[event.action], ends(event),
         _limit(event.limit), event.campaign, event.score, event.policy,
     )  # fmt: skip
 
@@ -94,13 +94,14 @@ def _standing(event: Enforcement, now_ms: int) -> str:
     if event.action == "release":
         return f"Nothing is in force: it was released at {since}."
     if not holds(event, now_ms):
-        return f"Nothing is in force: it was {words.RUNGS[event.action]}; that lapsed at {_end(event)}."
+        return f"Nothing is in force: it was {words.RUNGS[event.action]}; that lapsed at {ends(event)}."
     only = " In shadow only: gateways do not act on it." if event.mode == "shadow" else ""
-    return f"Since {since} it is {words.RUNGS[event.action]}, until {_end(event)}.{only}"
+    return f"Since {since} it is {words.RUNGS[event.action]}, until {ends(event)}.{only}"
 
 
-def _end(event: Enforcement) -> str:
-    return words.stamp(event.expires_ms or 0)
+def ends(event: Enforcement) -> str:
+    """When a decision lapses by itself, empty for a release."""
+    return "" if event.expires_ms is None else words.stamp(event.expires_ms)
 
 
 def _limit(limit: Limit | None) -> str:

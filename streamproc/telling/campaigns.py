@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from streamproc.telling import words
-from streamproc.telling.accounts import holds
+from streamproc.telling.accounts import ends, holds
 from streamproc.telling.evidence import Blind, LabelTold, Weighed, blind_to, tell_label, weigh
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def tell_members(held: Iterable[Enforcement], now_ms: int) -> tuple[Member, ...]
     members = [
         Member(
             event.subject.kind, event.subject.id, event.action, event.mode, holds(event, now_ms),
-            words.until(event.expires_ms), event.score,
+            ends(event), event.score,
         )
         for event in held
     ]  # fmt: skip

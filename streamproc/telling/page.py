@@ -20,9 +20,15 @@ def environment(*more: BaseLoader) -> Environment:
         loader=ChoiceLoader([*more, OURS]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
-    made.filters |= {"stamp": words.stamp, "age": words.age, "percent": words.percent, "likelier": words.likelier}
+    made.filters |= {"time": _time, "age": words.age, "percent": words.percent, "likelier": words.likelier}
     made.globals |= {"words": words, "count": words.count}
     return made
+
+
+def _time(ts_ms: int) -> Markup:
+    """A time that is not broken over lines."""
+    said = words.stamp(ts_ms)
+    return Markup('<time datetime="{}">{}</time>').format(said.replace(" UTC", "Z").replace(" ", "T"), said)
 
 
 def style() -> str:

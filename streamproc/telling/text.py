@@ -69,7 +69,7 @@ def member_lines(members: Sequence[Member]) -> list[str]:
         return []
     lines = [f"  members ({len(members):,}):"]
     lines += [
-        f"    {one.id}  {one.action}, {one.mode}, {one.ends if one.in_force else 'not in force'}, "
+        f"    {one.id}  {one.action}, {one.mode}, {f'until {one.ends}' if one.in_force else 'not in force'}, "
         f"probability {one.probability:.2f}"
         for one in members[:SHOWN_MEMBERS]
     ]
@@ -79,7 +79,7 @@ def member_lines(members: Sequence[Member]) -> list[str]:
 
 def _step_lines(step: Step) -> list[str]:
     limit = f" ({step.limit})" if step.limit else ""
-    ends = f", {step.ends}" if step.ends else ""
+    ends = f", until {step.ends}" if step.ends else ""
     campaign = step.campaign or "none"
     return [
         f"    {words.stamp(step.ts_ms)}  {step.what}{limit}{ends}",

@@ -25,7 +25,6 @@ __all__ = [
     "likelier",
     "percent",
     "stamp",
-    "until",
 ]
 
 SECOND_MS: Final = 1000
@@ -110,11 +109,6 @@ def stamp(ts_ms: int) -> str:
 def clock(ts_ms: int) -> str:
     """The time of day to the second, UTC."""
     return f"{datetime.fromtimestamp(ts_ms / SECOND_MS, UTC):%H:%M:%S} UTC"
-
-
-def until(expires_ms: int | None) -> str:
-    """When something ends, or that nothing is in force that could."""
-    return "" if expires_ms is None else f"until {stamp(expires_ms)}"
 
 
 def age(ms: int) -> str:

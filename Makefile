@@ -50,6 +50,8 @@ bench: setup ## benchmarks: ratios to something measured in the same run
 	$(BIN)/python -m benchmarks.refusal
 	$(BIN)/python -m benchmarks.envoy
 	$(BIN)/python -m benchmarks.fingerprint
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.litellm
 
 weights: setup ## fit weights, null, thresholds and probabilities on the simulator, into streamproc/policy.toml
 	$(BIN)/python -m streamproc.sim.weights

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 PROGRESS_S = 0.5
+SHOWN_LINES = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from streamproc.contract import PolicyError  # noqa: PLC0415 - importing numpy for --help would be slow
     from streamproc.explain import UnknownSubjectError  # noqa: PLC0415
-    from streamproc.replay import InputError  # noqa: PLC0415
+    from streamproc.lines import InputError  # noqa: PLC0415
     from streamproc.settings import SettingsError  # noqa: PLC0415
 
     try:
@@ -69,13 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     _explanations(commands)
     _services(commands)
 
-    demo = commands.add_parser("demo", help="broker, made-up traffic and worker in one; shows what was found")
-    demo.set_defaults(command=_demo)
-    demo.add_argument("--scenario", default="sync_pool", metavar="NAME", help="(sync_pool)")
-    demo.add_argument("--seed", type=int, default=7, metavar="N", help="(7)")
-    demo.add_argument("--accounts", type=int, default=1500, metavar="N", help="honest accounts (1500)")
-    demo.add_argument("--days", type=float, default=3.0, metavar="D", help="(3)")
-    demo.add_argument("--keep", type=Path, metavar="DIR", help="leave events, truth, decisions and logs there")
+    _ingest_parser(commands.add_parser("ingest", help="make request events of what another gateway logs"))
+
+    _demo_parser(commands.add_parser("demo", help="broker, made-up traffic and worker in one; shows what was found"))
 
     release = commands.add_parser("release", help="undo a wrong campaign: release all of its accounts")
     release.set_defaults(command=_release)
@@ -118,6 +115,34 @@ def _services(commands: Any) -> None:
 
     authz = commands.add_parser("authz", help="answer Envoy's ext_authz and forward-auth; settings as for run")
     authz.set_defaults(command=_authz)
+
+
+def _demo_parser(demo: argparse.ArgumentParser) -> None:
+    demo.set_defaults(command=_demo)
+    demo.add_argument("--scenario", default="sync_pool", metavar="NAME", help="(sync_pool)")
+    demo.add_argument("--seed", type=int, default=7, metavar="N", help="(7)")
+    demo.add_argument("--accounts", type=int, default=1500, metavar="N", help="honest accounts (1500)")
+    demo.add_argument("--days", type=float, default=3.0, metavar="D", help="(3)")
+    demo.add_argument("--keep", type=Path, metavar="DIR", help="leave events, truth, decisions and logs there")
+
+
+def _ingest_parser(ingest: argparse.ArgumentParser) -> None:
+    ingest.set_defaults(command=_ingest)
+    formats = ("litellm", "otlp", "envoy", "kong", "apisix", "bedrock", "apim")
+    ingest.add_argument("--format", choices=formats, help="what wrote the records")
+    ingest.add_argument(
+        "--input", type=Path, nargs="+", default=[], metavar="FILE", help=".jsonl[.gz|.zst], - for stdin"
+    )
+    ingest.add_argument("--from-topic", metavar="TOPIC", help="read a Kafka topic, until stopped")
+    ingest.add_argument("--listen", metavar="HOST:PORT", help="take POSTs, until stopped")
+    ingest.add_argument("--output", type=Path, metavar="FILE", help="events, - for stdout (the topic of requests)")
+    ingest.add_argument("--map", type=Path, metavar="FILE", help="map.toml: what lies elsewhere")
+    ingest.add_argument("--accounts", type=Path, metavar="FILE", help="accounts table, .csv or .jsonl[.gz|.zst]")
+    ingest.add_argument("--accounts-topic", metavar="TOPIC", help="the same as a compacted topic, keyed by account")
+    ingest.add_argument("--networks", type=Path, metavar="DIR", help="lists of networks and of e-mail domains")
+    ingest.add_argument("--dead", type=Path, metavar="FILE", help="records that have no event, raw")
+    ingest.add_argument("--report", choices=["json"], help="the report at the end, on stdout")
+    ingest.add_argument("--check", type=Path, metavar="FILE", help="only see that events hold no raw text")
 
 
 def _input(parser: argparse.ArgumentParser) -> None:
@@ -288,6 +313,31 @@ def _authz(_options: argparse.Namespace) -> int:
     from streamproc.gateway.authz import service  # noqa: PLC0415
 
     return service.run(settings.read())
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    from streamproc import settings  # noqa: PLC0415
+    from streamproc.ingest import checking  # noqa: PLC0415
+    from streamproc.ingest.run import Options, run  # noqa: PLC0415
+    from streamproc.lines import InputError  # noqa: PLC0415
+
+    if options.check:
+        wrong = 0
+        for wrong, line in enumerate(checking.check(options.check), 1):
+            if wrong <= SHOWN_LINES:
+                print(line, file=sys.stderr)
+        _say(f"{options.check}: {wrong:,} raw values" if wrong else f"{options.check}: no raw text")
+        return USAGE_ERROR if wrong else 0
+    if not options.format:
+        raise InputError("ingest: --format says what wrote the records: see ingest --help")
+    return run(
+        Options(
+            format=options.format, inputs=tuple(options.input), from_topic=options.from_topic, listen=options.listen,
+            output=options.output, map=options.map, accounts=options.accounts, accounts_topic=options.accounts_topic,
+            networks=options.networks, dead=options.dead, report=options.report,
+        ),
+        settings.read(),
+    )  # fmt: skip
 
 
 def _demo(options: argparse.Namespace) -> int:

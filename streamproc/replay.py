@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import orjson
-import zstandard
 
 from streamproc import contract
 from streamproc.contract.decisions import Enforcement, encode
 from streamproc.contract.labels import decode_label
 from streamproc.core.engine import Engine, Observed
+from streamproc.lines import InputError, open_lines, write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from streamproc.contract.decisions import Campaign
     from streamproc.contract.labels import Label
     from streamproc.core.accounts.batch import Dead
     from streamproc.core.policy import Policy
 
+__all__ = [
+    "CHUNK",
+    "Dealer",
+    "InputError",
+    "Replayed",
+    "chunks",
+    "dead_letter",
+    "encoded",
+    "murmur2",
+    "open_lines",
+    "partition_of",
+    "read_labels",
+    "replay",
+    "write_lines",
+]
+
 KEPT_BYTES = 65_536  # of a dead letter's message
 CHUNK = 2000  # lines taken at once; the output does not depend on it
-
-
-class InputError(ValueError):
-    """A file cannot be read or written; the message is one line with the fix."""
 
 
 @dataclass(slots=True)
@@ -42,28 +51,6 @@ class Replayed:
     enforcements: list[Enforcement] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-
-
-def open_lines(path: Path, mode: str = "rb") -> IO[bytes]:
-    """A file of JSON Lines, compressed by its suffix (.gz, .zst).
-
-    Raises:
-        InputError: the file cannot be opened.
-    """
-    try:
-        if path.suffix == ".gz":
-            return gzip.GzipFile(path, mode, compresslevel=3, mtime=0)  # type: ignore[return-value]
-        if path.suffix == ".zst":
-            return _open_zst(path, mode)
-        return path.open(mode)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-
-
-def _open_zst(path: Path, mode: str) -> IO[bytes]:
-    if "w" in mode:
-        return zstandard.ZstdCompressor(level=3).stream_writer(path.open("wb"))
-    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(path.open("rb")), 1 << 20)
 
 
 def chunks(lines: Iterable[bytes], size: int = CHUNK) -> Iterator[list[bytes]]:
@@ -167,16 +154,6 @@ def read_labels(path: Path) -> list[Label]:
                 except contract.EventError as error:
                     raise InputError(f"{path}:{number}: {error}") from error
     return found
-
-
-def write_lines(path: Path, events: Iterable[bytes]) -> None:
-    """Write JSON Lines, compressed by the suffix; `-` is standard output."""
-    if str(path) == "-":
-        sys.stdout.buffer.writelines(event + b"\n" for event in events)
-        return
-    with open_lines(path, "wb") as out:
-        for event in events:
-            out.write(event + b"\n")
 
 
 def dead_letter(dead: Dead, **place: str | int) -> bytes:

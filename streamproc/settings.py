@@ -131,6 +131,7 @@ class GatewaySettings:
     content_pepper: bytes = field(repr=False)
     pepper_epoch: int
     most_waiting: int
+    http_port: int | None
     redis_url: str | None = field(repr=False)
     redis_prefix: str
     buckets: str
@@ -176,6 +177,7 @@ class Settings:
     idle_s: float
     snapshot_s: float
     stop_s: float
+    ingest_token: str | None = field(repr=False)
 
 
 # -- the table -----------------------------------------------------------------------------------------
@@ -312,6 +314,16 @@ VARIABLES: Final = (
         "CONSOLE_HOSTS", "console.hosts", "", values.names, "host names that the page is called by, beside localhost"
     ),
     Variable("CONSOLE_MOST_SUBJECTS", "console.most_subjects", "500000", values.subjects, "that the page remembers"),
+    Variable(
+        "INGEST_TOKEN", "ingest_token", "", values.optional, "what senders to `ingest --listen` show; never shown"
+    ),
+    Variable(
+        "GATEWAY_HTTP_PORT",
+        "gateway.http_port",
+        "",
+        values.port_or_none,
+        "inside LiteLLM: /metrics and /readyz on HTTP_HOST, this port or the next free one; default: nowhere",
+    ),
     Variable("SNAPSHOT_S", "snapshot_s", "30", values.seconds, "between snapshots: what a restart does again at most"),
 )
 

@@ -72,6 +72,11 @@ def port(value: str) -> int:
     return int(value)
 
 
+def port_or_none(value: str) -> int | None:
+    """A port, None for none."""
+    return port(value) if value else None
+
+
 def count(value: str) -> int:
     """A number of partitions or copies."""
     if not (value.isdecimal() and 0 < int(value) <= 10_000):  # noqa: PLR2004 - far above any real topic

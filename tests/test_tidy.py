@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OURSELVES = Path(__file__).resolve().relative_to(ROOT)
 MOST_LINES_OF_A_FUNCTION = 60
 MOST_LINES_OF_A_MODULE = 500
-GENERATED = {"docs/SCOREBOARD.md", "docs/scoreboard.json", "requirements.lock"}
+GENERATED = {"docs/SCOREBOARD.md", "docs/scoreboard.json", "requirements.lock", "scripts/litellm.lock"}
 
 # What a tracked file must not hold, and why. This file, which has to name it all, is left out.
 UNWANTED = {

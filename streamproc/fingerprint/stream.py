@@ -21,6 +21,7 @@ class Response:
         self._streamed = False
         self._begun = False
         self._given_up = False
+        self._taken = False
         self.reply = Reply()
 
     def feed(self, piece: bytes) -> None:
@@ -50,6 +51,11 @@ class Response:
             self._given_up = True
             self._pending.clear()
 
+    def take(self, body: Json) -> None:
+        """Take in a whole body, or one event of a stream, that somebody has parsed already."""
+        self._taken = True
+        self._answer(body)
+
     def close(self) -> Reply | None:
         """The reply, or None if nothing of it could be read."""
         rest, self._pending = bytes(self._pending), bytearray()
@@ -59,6 +65,8 @@ class Response:
             return None if self._frames.broken else self.reply
         if self._streamed:
             self._line(rest)
+            return self.reply
+        if self._taken:
             return self.reply
         body = _parsed(rest)
         for one in objects(body if isinstance(body, list) else [body]):  # generateContent may stream as one list

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
@@ -120,7 +121,7 @@ def _refusal(word: str, asked: Asked, wait_s: float | None, decision: str | None
     if not reason.again:
         headers["x-should-retry"] = "false"
     elif wait_s is not None:
-        headers["retry-after"] = str(min(max(1, -int(-wait_s // 1)), MOST_WAIT_S))
+        headers["retry-after"] = str(max(1, math.ceil(min(wait_s, MOST_WAIT_S))))  # a rate of nothing waits for ever
     reference = {"decision": decision, "appeal": appeal}
     told = {name: value for name, value in reference.items() if value}
     return Answer(word, passes=False, status=reason.status, headers=headers, body=_body(reason, asked, told))

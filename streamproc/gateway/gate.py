@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 from streamproc.gateway import answers
 from streamproc.gateway.answers import Answer, Asked
 from streamproc.gateway.buckets import Buckets
+from streamproc.gateway.verdicts import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamproc.gateway.metrics import Metrics
     from streamproc.gateway.shared import SharedBuckets
-    from streamproc.gateway.verdicts import Verdict, Verdicts
+    from streamproc.gateway.verdicts import Subjects, Verdict, Verdicts
     from streamproc.settings import GatewaySettings
 
 __all__ = ["Gate", "now_ms"]
@@ -64,6 +65,13 @@ class Gate:
     async def close(self) -> None:
         """Let go of what it holds outside of this process."""
         await self._buckets.close()
+
+    def concerns(self, subjects: Subjects) -> bool:
+        """Return whether anything that is in force is about them, in shadow too; true until that is known."""
+        if self._why_not_ready() is not None:
+            return True
+        now = self._clock_ms()
+        return any(self._verdicts.verdict(subjects, now, mode) is not None for mode in MODES)
 
     async def _answer(self, asked: Asked) -> tuple[Answer, Verdict | None]:
         why = self._why_not_ready()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamproc.fingerprint import Fingerprinter, Peppers, Request, Response
 from streamproc.fingerprint.dialects import route
@@ -15,13 +16,15 @@ from streamproc.gateway.verdicts import Subjects
 from streamproc.settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamproc.fingerprint.prints import Headers
     from streamproc.gateway.metrics import Metrics
     from streamproc.gateway.post import Post
     from streamproc.gateway.verdicts import Verdict
     from streamproc.settings import GatewaySettings
 
-__all__ = ["Caller", "Exchange", "Observer", "error_of", "peppers"]
+__all__ = ["Arrival", "Caller", "Exchange", "Observer", "error_of", "peppers"]
 
 BYTES_A_TOKEN: Final = 4  # of a request's body: what a bucket of tokens is charged before the answer is known
 # What a caller was told, as the contract's `error`; the rest of 4xx is invalid, of 5xx other.
@@ -38,14 +41,28 @@ class Caller:
     key: str = ""
     payer: str = ""
     device: str = ""
+    session: str = ""  # counts where the request itself names none
     ip: str = ""
     email_domain: str = ""
     known: dict[str, Any] = field(default_factory=dict)
 
     def identities(self) -> dict[str, str]:
         """What goes into the event as pseudonyms, beside the account."""
-        names = ("org", "key", "payer", "device", "ip", "email_domain")
+        names = ("org", "key", "payer", "device", "session", "ip", "email_domain")
         return {name: value for name in names if (value := getattr(self, name))}
+
+
+class Arrival(NamedTuple):
+    """When a request came, by the wall clock and by one that never goes back, and the id that it got then."""
+
+    id: str
+    ts_ms: int
+    began_s: float
+
+    @classmethod
+    def now(cls, clock_ms: Callable[[], int] = now_ms) -> Arrival:
+        """Return that of a request which comes now."""
+        return cls(uuid.uuid4().hex, clock_ms(), time.perf_counter())
 
 
 @dataclass(slots=True)
@@ -64,37 +81,63 @@ class Exchange:
     verdict: Verdict | None = None  # of all in force, the one that it was admitted or refused by
     parted: bool = False
 
-    def feed(self, piece: bytes) -> None:
-        """Take in a piece of the answer as it passes."""
+    def feed(self, piece: bytes | dict[str, Any]) -> None:
+        """Take in a piece of the answer as it passes: bytes cut anywhere, or one whole JSON value, parsed."""
         if self.first_s is None:
             self.first_s = time.perf_counter()
-        if self.response is not None:
+        if self.response is None:
+            return
+        if isinstance(piece, dict):
+            self.response.take(piece)
+        else:
             self.response.feed(piece)
 
 
 class Observer:
     """The gateway's whole side, for one event loop: nothing waits for the network, and no client makes it raise."""
 
-    def __init__(self, settings: GatewaySettings, gate: Gate, post: Post, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        gate: Gate,
+        post: Post,
+        metrics: Metrics,
+        clock_ms: Callable[[], int] = now_ms,
+    ) -> None:
         self._fingerprinter = Fingerprinter(peppers(settings))
         self._gate = gate
         self._post = post
         self._metrics = metrics
+        self._clock_ms = clock_ms
 
-    def meet(self, path: str, headers: Headers, body: bytes | dict[str, Any], caller: Caller) -> Exchange:
-        """Return the exchange that a request begins."""
+    async def free(self, caller: Caller) -> Answer | None:
+        """Return that a request passes if nothing in force is about its caller, whatever it asks; else None.
+
+        Its fingerprints may then be taken after the answer: `meet` it later, with the arrival that it had.
+        """
+        subjects = self._subjects(caller)
+        if self._gate.concerns(subjects):
+            return None
+        answer, _ = await self._gate.answer(Asked(subjects=subjects))
+        return answer
+
+    def meet(
+        self, path: str, headers: Headers, body: bytes | dict[str, Any], caller: Caller, arrival: Arrival | None = None
+    ) -> Exchange:
+        """Return the exchange that a request begins, or began when it arrived."""
         with self._metrics.timed("gateway_fingerprint_seconds"):
             request = self._fingerprinter.request(path, headers, body)
         spoken = request.route or route(path, {})  # of a body that cannot be read, the path still tells the form
         asked = Asked(
             subjects=self._subjects(caller),
             capabilities=request.asks,
-            tokens=_tokens(request, body),
+            tokens=_tokens(request, headers, body),
             api="anthropic" if spoken and spoken.dialect.name == "anthropic" else "openai",
-            accept=_accept(headers),
+            accept=_header(headers, "accept"),
         )
         response = Response(spoken.dialect) if spoken else None
-        return Exchange(uuid.uuid4().hex, now_ms(), caller, request, asked, response, time.perf_counter())
+        name, ts_ms, began_s = arrival or Arrival.now(self._clock_ms)
+        return Exchange(name, ts_ms, caller, request, asked, response, began_s)
 
     async def admit(self, exchange: Exchange) -> Answer:
         """Return what becomes of the request by the verdicts in force; a refusal is the end, and posted."""
@@ -120,9 +163,12 @@ class Observer:
         if not caller.account:
             self._metrics.add("gateway_nameless_requests_total")
             return
+        identities = caller.identities()
+        if "session" in exchange.request.event:
+            identities.pop("session", None)
         event = self._fingerprinter.finish(
             exchange.request, exchange.response, id=exchange.id, ts_ms=exchange.ts_ms, account=caller.account,
-            known=caller.known | known, **caller.identities(),
+            known=caller.known | known, **identities,
         )  # fmt: skip
         self._post.send(event)
 
@@ -154,7 +200,7 @@ def error_of(status: int) -> str | None:
 
 def _ending(exchange: Exchange, status: int | None) -> dict[str, Any]:
     known: dict[str, Any] = {"duration_ms": round((time.perf_counter() - exchange.began_s) * 1000, 1)}
-    if exchange.first_s is not None:
+    if exchange.first_s is not None and exchange.request.event.get("stream"):
         known["ttft_ms"] = round((exchange.first_s - exchange.began_s) * 1000, 1)
     if status is not None:
         known["status"] = status
@@ -164,12 +210,14 @@ def _ending(exchange: Exchange, status: int | None) -> dict[str, Any]:
     return known
 
 
-def _tokens(request: Request, body: bytes | dict[str, Any]) -> int:
+def _tokens(request: Request, headers: Headers, body: bytes | dict[str, Any]) -> int:
+    """Return what a bucket is charged; of a parsed body the length is what the client said it to be."""
     asked = request.event.get("max_tokens") or 0
-    length = len(body) if isinstance(body, bytes) else 0
+    said = _header(headers, "content-length")
+    length = len(body) if isinstance(body, bytes) else int(said) if said.isdecimal() and said.isascii() else 0
     return int(min(asked + length // BYTES_A_TOKEN, 2**53))
 
 
-def _accept(headers: Headers) -> str:
-    pairs = headers.items() if hasattr(headers, "items") else headers
-    return next((value for name, value in pairs if name.lower() == "accept"), "")
+def _header(headers: Headers, name: str) -> str:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return next((value for known, value in pairs if known.lower() == name), "")

@@ -26,7 +26,7 @@ __all__ = ["Post"]
 log = logging.getLogger(__name__)
 
 BATCH_EVENTS: Final = 500
-LINGER_MS: Final = 5
+GATHER_S: Final = 0.1  # after an event, before it is sent: a batch costs little more than one alone
 GIVE_UP_AFTER_MS: Final = 10_000  # on one batch; what comes meanwhile waits, up to the limit
 RETRY_S: Final = 1.0
 
@@ -45,6 +45,7 @@ class Post:
         self._waiting: deque[tuple[bytes, bytes]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._some = asyncio.Event()
+        self._woken = False
         self._up = True
 
     def send(self, event: dict[str, Any]) -> None:
@@ -53,7 +54,8 @@ class Post:
             self._metrics.add("gateway_requests_total", fate="dropped")
             return
         self._waiting.append((event["account"].encode(), orjson.dumps(event)))
-        if self._loop is not None:
+        if self._loop is not None and not self._woken:
+            self._woken = True
             with suppress(RuntimeError):  # the loop has ended: so does the process
                 self._loop.call_soon_threadsafe(self._some.set)
 
@@ -74,7 +76,8 @@ class Post:
             self._loop = None
             if producer is not None:
                 with suppress(KafkaError, asyncio.CancelledError):
-                    await self._send_some(producer)
+                    while self._waiting and await self._send_some(producer):
+                        pass
                 await producer.stop()
 
     async def _connected(self) -> AIOKafkaProducer:
@@ -82,14 +85,15 @@ class Post:
             producer = AIOKafkaProducer(
                 **self._kafka.client_options(),
                 acks="all",
-                linger_ms=LINGER_MS,
                 request_timeout_ms=GIVE_UP_AFTER_MS,
             )
             try:
                 await producer.start()
-            except (KafkaError, OSError) as reason:
+            except BaseException as reason:
                 with suppress(KafkaError, OSError):
                     await producer.stop()
+                if not isinstance(reason, (KafkaError, OSError)):
+                    raise
                 self._say_up(type(reason).__name__)
                 await asyncio.sleep(RETRY_S)
             else:
@@ -98,13 +102,16 @@ class Post:
     async def _sending(self, producer: AIOKafkaProducer) -> None:
         while True:
             await self._some.wait()
+            if len(self._waiting) < BATCH_EVENTS:
+                await asyncio.sleep(GATHER_S)
             self._some.clear()
+            self._woken = False  # before the look: who comes after it wakes us again
             while self._waiting:
                 await self._send_some(producer)
             self._metrics.set("gateway_waiting_requests", 0)
 
-    async def _send_some(self, producer: AIOKafkaProducer) -> None:
-        """Send the oldest that wait; what the brokers do not have after a while waits on."""
+    async def _send_some(self, producer: AIOKafkaProducer) -> bool:
+        """Send the oldest that wait, and return whether none failed; what the brokers do not have waits on."""
         batch = list(islice(self._waiting, BATCH_EVENTS))
         self._metrics.set("gateway_waiting_requests", len(self._waiting))
         failures = await _send_all(producer, self._topic, batch)
@@ -120,6 +127,7 @@ class Post:
             await asyncio.sleep(RETRY_S)
         else:
             self._say_up(None)
+        return not again
 
     def _say_up(self, why: str | None) -> None:
         if why is None and not self._up:

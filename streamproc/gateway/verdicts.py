@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from streamproc.contract.decisions import Mode
 
-__all__ = ["OUTCOMES", "RUNGS", "Change", "Subjects", "Verdict", "Verdicts", "applies"]
+__all__ = ["MODES", "OUTCOMES", "RUNGS", "Change", "Subjects", "Verdict", "Verdicts", "applies"]
 
 RUNGS: Final = ("observe", "verify", "throttle", "restrict", "suspend")
 MODES: Final[tuple[Mode, ...]] = ("enforce", "shadow")

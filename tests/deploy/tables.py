@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamproc.console import metrics as console
 from streamproc.gateway import metrics as gateway
+from streamproc.ingest import metrics as ingest
 from streamproc.settings import VARIABLES
 from streamproc.worker.metrics import DOMAINS, METRICS
 from streamproc.worker.topics import DAY_MS, TOPICS
@@ -63,6 +64,11 @@ def console_metrics() -> str:
     return _metrics(console.METRICS, console.DOMAINS)
 
 
+def ingest_metrics() -> str:
+    """The ingest's metrics with their labels."""
+    return _metrics(ingest.METRICS, ingest.DOMAINS)
+
+
 def _metrics(metrics: Iterable[Metric], domains: Mapping[str, Sequence[str]]) -> str:
     return table(("metric", "kind", "labels", "meaning"), (_metric(metric, domains) for metric in metrics))
 
@@ -80,6 +86,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "metrics": metrics,
     "gateway metrics": gateway_metrics,
     "console metrics": console_metrics,
+    "ingest metrics": ingest_metrics,
 }
 
 

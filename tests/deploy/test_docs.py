@@ -8,6 +8,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from streamproc.cli import _parser
 from tests.deploy.tables import OPERATING, ROOT, TABLES, written
@@ -95,3 +96,10 @@ def test_every_module_of_the_core_has_its_line() -> None:
     modules = [path.relative_to(core).as_posix() for path in core.rglob("*.py") if path.name != "__init__.py"]
     missing = [name for name in modules if f"`{name}`" not in text]
     assert not missing
+
+
+def test_envoys_lines_in_the_readme_are_those_of_the_file_that_a_real_envoy_runs() -> None:
+    shown = re.findall(r"```yaml\n(name: envoy.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    config = yaml.safe_load((ROOT / "deploy" / "envoy" / "envoy.yaml").read_text())
+    chain = config["static_resources"]["listeners"][0]["filter_chains"][0]
+    assert yaml.safe_load(shown[0]) in chain["filters"][0]["typed_config"]["http_filters"]

@@ -109,7 +109,7 @@ SPOKEN: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
 
 @dataclass
 class World:
-    """All of it; ports and files of its own."""
+    """All of it; ports and files of its own. `address` is a broker's that is there already, else one is embedded."""
 
     folder: Path
     accounts: tuple[str, ...] = ()
@@ -120,14 +120,16 @@ class World:
     admin_port: int = field(default_factory=free_port)
     address: str = ""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    collects: bool = True  # the events that come onto the topic
 
     async def __aenter__(self) -> Self:
         self._broker = ExitStack()
-        self.address = self._broker.enter_context(broker.embedded({"enforcement": 2, "requests": 2}))
+        if not self.address:
+            self.address = self._broker.enter_context(broker.embedded({"enforcement": 2, "requests": 2}))
         self.session = aiohttp.ClientSession(auto_decompress=False)
         await self.model.start()
         self._events: list[dict[str, Any]] = []
-        self._collecting = asyncio.create_task(self._collect())
+        self._collecting = asyncio.create_task(self._collect() if self.collects else asyncio.sleep(0))
         return self
 
     async def __aexit__(self, *_: object) -> None:

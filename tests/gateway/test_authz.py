@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,7 +16,9 @@ from hypothesis import strategies as st
 from streamproc.contract.decisions import Limit
 from streamproc.fingerprint import Request
 from streamproc.gateway.answers import PASS, Asked
+from streamproc.gateway.authz import later
 from streamproc.gateway.authz.callers import Presented, caller
+from streamproc.gateway.authz.core import Checked
 from streamproc.gateway.authz.service import run
 from streamproc.gateway.authz.waiting import Waiting
 from streamproc.gateway.decoding import decode
@@ -135,17 +140,66 @@ def test_a_throttle_tells_envoys_own_limiter_its_rate() -> None:
 
     from streamproc.gateway.authz import envoy  # noqa: PLC0415
 
-    one = exchange("id-1")
-    one.verdict = decode(event("a1", "throttle", limit=Limit(requests_per_min=2.5)), None, NOW, 0)
-    told = envoy.response(one, PASS)
+    verdict = decode(event("a1", "throttle", limit=Limit(requests_per_min=2.5)), None, NOW, 0)
+    told = envoy.response(Checked("id-1", True, PASS, verdict))  # noqa: FBT003 - a row
     assert json_format.MessageToDict(told.dynamic_metadata) == {
         "answer": "pass",
         "id": "id-1",
         "total_limit": {"requests_per_unit": 2, "unit": "MINUTE"},
     }
     assert told.ok_response.headers_to_remove == ["x-streamproc-step-up"]
-    verified = envoy.response(
-        exchange("id-2"), replace(PASS, word="verify", headers={"x-streamproc-step-up": "required"})
-    )
+    verify = replace(PASS, word="verify", headers={"x-streamproc-step-up": "required"})
+    verified = envoy.response(Checked("id-2", True, verify))  # noqa: FBT003 - a row
     assert not verified.ok_response.headers_to_remove
     assert verified.ok_response.headers[0].append_action == envoy.OVERWRITE
+
+
+# -- what is done later -----------------------------------------------------------------------------------
+
+
+def test_jobs_are_done_in_order_between_others_and_a_failure_stops_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    monkeypatch.setattr(later, "MOST_BYTES", 100)
+    monkeypatch.setattr(later, "MOST_TURN_S", 0.0)
+
+    def fail() -> None:
+        done.append(-1)
+        raise ValueError("one job")
+
+    async def story() -> None:
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+        jobs = later.Later()
+        for number in range(5):
+            jobs.put(partial(done.append, number))
+        jobs.put(fail)
+        jobs.put(partial(done.append, 6))
+        assert done == []
+        turns = 0
+        while len(done) < 7:
+            before = len(done)
+            await asyncio.sleep(0)
+            turns += 1
+            assert len(done) - before <= 1
+        assert turns >= 13  # every second one is others'
+        assert done == [0, 1, 2, 3, 4, -1, 6]
+        assert len(failures) == 1
+        jobs.put(partial(done.append, 7), 60)
+        jobs.put(partial(done.append, 8), 60)
+        assert done[-1] == 7  # more than may be held
+        jobs.finish()
+        assert done[-1] == 8
+
+    asyncio.run(story())
+
+
+def test_an_address_that_is_taken_is_said_in_one_line() -> None:
+    pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        told = {
+            "IDENTITY_PEPPER": "i" * 16, "CONTENT_PEPPER": "c" * 16, "AUTHZ_ACCOUNT": "x-account-id",
+            "AUTHZ_GRPC": address, "HTTP_PORT": "0", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        }  # fmt: skip
+        with pytest.raises(SettingsError, match=f"AUTHZ_GRPC: cannot listen on {address}"):
+            run(read(told))

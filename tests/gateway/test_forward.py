@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import shutil
 from dataclasses import dataclass
@@ -139,6 +140,13 @@ def test_a_body_that_is_too_long_is_taken_for_a_part(shared: Shared) -> None:
     body = orjson.dumps({"messages": [{"role": "user", "content": "a very long prompt " * 250_000}]})
     assert shared.by(PROXIES[2], "long", CHAT, body)[0] == 200
     assert "template_fp" not in shared.last_event("long", 1)
+
+
+def test_a_compressed_body_hides_nothing(shared: Shared) -> None:
+    url = f"http://127.0.0.1:{shared.world.http_port}/v1/auth"
+    headers = {"X-Account-Id": "folded", "X-Forwarded-Uri": CHAT, "Content-Encoding": "gzip"}
+    assert shared.ask(url, "POST", headers, gzip.compress(Case("folded", 200).body()))[0] == 200
+    assert shared.last_event("folded", 1)["template_fp"]
 
 
 def test_what_is_no_refusal_of_ours_is_none(shared: Shared) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
+from streamproc.fingerprint.keyed import canonical
 from streamproc.fingerprint.neutral import (
     Call,
     Chat,
@@ -89,7 +88,7 @@ def _end(reply: Reply, said: Json, usage: Json) -> None:
 
 
 def _written(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return canonical(value).decode("utf-8", "replace")  # which a value nested too deep does not make raise
 
 
 def _turns(message: Json) -> list[Turn]:

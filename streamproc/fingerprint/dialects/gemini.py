@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
+from streamproc.fingerprint.keyed import canonical
 from streamproc.fingerprint.neutral import (
     Call,
     Chat,
@@ -101,7 +100,7 @@ def _parts(value: Any) -> list[Json]:
 
 
 def _written(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return canonical(value).decode("utf-8", "replace")  # which a value nested too deep does not make raise
 
 
 def _camel(members: Json) -> Json:

@@ -6,18 +6,22 @@ import logging
 import math
 import time
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamproc.gateway.authz.callers import Presented, caller
+from streamproc.gateway.authz.later import Later
 from streamproc.gateway.authz.waiting import Waiting
+from streamproc.gateway.observer import Arrival
 
 if TYPE_CHECKING:
     from streamproc.gateway.answers import Answer
     from streamproc.gateway.metrics import Metrics
-    from streamproc.gateway.observer import Exchange, Observer
+    from streamproc.gateway.observer import Caller, Exchange, Observer
+    from streamproc.gateway.verdicts import Verdict
     from streamproc.settings import AuthzSettings
 
-__all__ = ["Authoriser"]
+__all__ = ["Authoriser", "Checked"]
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +32,27 @@ ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
 SAY_EVERY_S: Final = 10.0
 
 
+class Checked(NamedTuple):
+    """What a proxy is told: the exchange's id, whether it makes an event, the answer, and the verdict behind it."""
+
+    id: str
+    makes_event: bool
+    answer: Answer
+    verdict: Verdict | None = None
+
+
+class _Unread(NamedTuple):
+    arrival: Arrival
+    presented: Presented
+    caller: Caller
+    waits: bool
+
+
 class Authoriser:
-    """Fingerprints, answers, and has events wait for their answer's side."""
+    """Fingerprints, answers, and has events wait for their answer's side.
+
+    Answers' sides are told through `later`, behind the reading of the requests that they belong to.
+    """
 
     def __init__(self, settings: AuthzSettings, observer: Observer, metrics: Metrics) -> None:
         self._settings = settings
@@ -38,27 +61,28 @@ class Authoriser:
         self._waiting = Waiting(settings.most_open, settings.answer_s)
         places = {*settings.account, *settings.org, *settings.address} - {*settings.key}  # keys come from clients
         self._said_by_proxy = {place[0] for place in places if len(place) == 1}
+        self.later = Later()
         self._unasked = 0
         self._said_s = -math.inf
 
-    async def check(self, presented: Presented, *, waits: bool) -> tuple[Exchange, Answer]:
-        """Return the exchange that begins, and whether the request may pass.
+    async def check(self, presented: Presented, *, waits: bool) -> Checked:
+        """Return whether the request may pass.
 
-        The event of one that passes `waits` for its answer's side, or goes out at once.
+        The event of one that passes `waits` for its answer's side, or goes out at once. A request of whom nothing in
+        force is about is answered first and read after.
         """
-        exchange = self._observer.meet(
-            presented.path, self._clients(presented.headers), self._body(presented),
-            caller(self._settings, presented),
-        )  # fmt: skip
-        exchange.parted = presented.method.upper() not in ASKING
-        if not presented.ordered:
-            exchange.request.event.pop("headers_fp", None)
+        unread = _Unread(Arrival.now(), presented, caller(self._settings, presented), waits)
+        makes_event = presented.method.upper() in ASKING
+        answer = await self._observer.free(unread.caller)
+        if answer is not None:
+            if makes_event:
+                self.later.put(partial(self._read, unread), len(presented.body))
+            return Checked(unread.arrival.id, makes_event, answer)
+        exchange = self._meet(unread)
+        exchange.parted = not makes_event
         answer = await self._observer.admit(exchange)
-        if not exchange.parted and waits:
-            self._lose(self._waiting.put(exchange), "crowded")
-        elif not exchange.parted:
-            self._observer.lose(exchange)
-        return exchange, answer
+        self._passed(exchange, waits=waits)
+        return Checked(exchange.id, makes_event, answer, exchange.verdict)
 
     def answered(self, name: str, status: int | None, known: dict[str, Any], told: bytes = b"") -> bool:
         """Join the answer's side of the exchange with this id; return whether it waited for it.
@@ -89,7 +113,25 @@ class Authoriser:
 
     def close(self) -> None:
         """Send out all events that wait."""
+        self.later.finish()
         self.look_after(math.inf)
+
+    def _read(self, unread: _Unread) -> None:
+        self._passed(self._meet(unread), waits=unread.waits)
+
+    def _meet(self, unread: _Unread) -> Exchange:
+        presented = unread.presented
+        headers = self._clients(presented.headers)
+        exchange = self._observer.meet(presented.path, headers, self._body(presented), unread.caller, unread.arrival)
+        if not presented.ordered:
+            exchange.request.event.pop("headers_fp", None)
+        return exchange
+
+    def _passed(self, exchange: Exchange, *, waits: bool) -> None:
+        if not exchange.parted and waits:
+            self._lose(self._waiting.put(exchange), "crowded")
+        elif not exchange.parted:
+            self._observer.lose(exchange)
 
     def _lose(self, exchange: Exchange | None, join: str) -> None:
         if exchange is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -17,9 +18,7 @@ from streamproc.settings import SettingsError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
-    from streamproc.gateway.answers import Answer
-    from streamproc.gateway.authz.core import Authoriser
-    from streamproc.gateway.observer import Exchange
+    from streamproc.gateway.authz.core import Authoriser, Checked
 
 __all__ = ["EnvoyServer"]
 
@@ -86,15 +85,14 @@ class EnvoyServer:
             await self._server.stop(grace=1.0)
 
     async def _check(self, request: pb.CheckRequest, _context: Any) -> pb.CheckResponse:
-        exchange, answer = await self._authoriser.check(presented(request), waits=True)
-        return response(exchange, answer)
+        return response(await self._authoriser.check(presented(request), waits=True))
 
     async def _logs(
         self, messages: AsyncIterator[pb.StreamAccessLogsMessage], _context: Any
     ) -> pb.StreamAccessLogsResponse:
         async for message in messages:
             for entry in message.http_logs.log_entry:
-                self._enter(entry)
+                self._authoriser.later.put(partial(self._enter, entry))
         return pb.StreamAccessLogsResponse()
 
     def _enter(self, entry: pb.HTTPAccessLogEntry) -> None:
@@ -130,16 +128,16 @@ def presented(request: pb.CheckRequest) -> Presented:
     )
 
 
-def response(exchange: Exchange, answer: Answer) -> pb.CheckResponse:
+def response(checked: Checked) -> pb.CheckResponse:
     """Return what Envoy is told; its metadata has the exchange's id, and a throttle's limit for limiters that read it.
 
     The metadata never leaves Envoy but with its access log, so that no client can tell it from elsewhere.
     """
+    answer, verdict = checked.answer, checked.verdict
     told = Struct()
     told.fields["answer"].string_value = answer.word
-    if not exchange.parted or not answer.passes:
-        told.fields["id"].string_value = exchange.id
-    verdict = exchange.verdict
+    if checked.makes_event:
+        told.fields["id"].string_value = checked.id
     if verdict is not None and verdict.action == "throttle" and verdict.limit and verdict.limit.requests_per_min:
         limit = told.fields["total_limit"].struct_value.fields
         limit["requests_per_unit"].number_value = max(1, int(verdict.limit.requests_per_min))

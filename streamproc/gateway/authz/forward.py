@@ -17,16 +17,15 @@ from msgspec import Meta
 from streamproc.gateway.authz.callers import Presented
 
 if TYPE_CHECKING:
-    from streamproc.gateway.answers import Answer
-    from streamproc.gateway.authz.core import Authoriser
+    from streamproc.gateway.authz.core import Authoriser, Checked
     from streamproc.gateway.metrics import Metrics
-    from streamproc.gateway.observer import Exchange
 
 __all__ = ["Forward"]
 
 MOST_BODY_BYTES: Final = 4 * 2**20  # what a proxy hands over beyond is taken for a part
 PATHS: Final = ("x-forwarded-uri", "x-original-uri", "x-original-url")  # Traefik, Caddy, APISIX; NGINX by custom
 METHODS: Final = ("x-forwarded-method", "x-original-method")
+UNFOLDED: Final = "content-encoding"  # aiohttp has undone it
 FORWARDED_FOR: Final = "x-forwarded-for"
 ID: Final = "x-streamproc-id"
 REFUSAL: Final = "x-streamproc-refusal"
@@ -72,12 +71,13 @@ class Forward:
     async def _auth(self, request: web.Request) -> web.Response:
         body = await _read(request)
         shown = presented(request, body)
-        exchange, answer = await self._authoriser.check(shown, waits=request.query.get("answer") == "later")
-        return response(exchange, answer, only_403=request.query.get("refuse") == "403")
+        checked = await self._authoriser.check(shown, waits=request.query.get("answer") == "later")
+        return response(checked, only_403=request.query.get("refuse") == "403")
 
     async def _answers(self, request: web.Request) -> web.Response:
         """Take answers' sides, one JSON object a line; a line that is none is counted and passed over."""
         counts = {"joined": 0, "unknown": 0, "bad": 0}
+        self._authoriser.later.finish()
         async for line in request.content:
             if not line.strip():
                 continue
@@ -99,21 +99,22 @@ def presented(request: web.Request, body: bytes) -> Presented:
     return Presented(
         method=next((values[name] for name in METHODS if name in values), ""),
         path=next((values[name] for name in PATHS if name in values), "/"),
-        headers=headers,
+        headers=[(name, value) for name, value in headers if name.lower() != UNFOLDED],
         body=body[:MOST_BODY_BYTES],
         partial=len(body) > MOST_BODY_BYTES,
         peer=values.get(FORWARDED_FOR, "").rpartition(",")[2].strip(),  # the last is the one that the proxy saw
     )
 
 
-def response(exchange: Exchange, answer: Answer, *, only_403: bool) -> web.Response:
+def response(checked: Checked, *, only_403: bool) -> web.Response:
     """Return what the proxy is told."""
-    headers = {ID: exchange.id, "cache-control": "no-store", **answer.headers}
+    answer = checked.answer
+    headers = {ID: checked.id, "cache-control": "no-store", **answer.headers}
     if answer.passes:
         return web.Response(headers=headers)
     if only_403:
         whole = {"status": answer.status, "headers": answer.headers, "body": answer.body}
-        return web.Response(status=403, headers={ID: exchange.id, REFUSAL: orjson.dumps(whole).decode()})
+        return web.Response(status=403, headers={ID: checked.id, REFUSAL: orjson.dumps(whole).decode()})
     return web.Response(status=answer.status, headers=headers, body=orjson.dumps(answer.body))
 
 

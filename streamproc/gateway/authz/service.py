@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from typing import TYPE_CHECKING, Any, Final
@@ -49,8 +50,8 @@ class Authz:
         self.verdicts = Verdicts(gateway.most_subjects, int(gateway.ahead_s * 1000))
         self.reader = Reader(settings.kafka, settings.topics.enforcement, self.verdicts, self.metrics)
         self.post = Post(settings.kafka, settings.topics.requests, self.metrics, gateway.most_waiting)
-        gate = Gate(gateway, self.verdicts, self.metrics, lambda: self.reader.why_not_ready)
-        observer = Observer(gateway, gate, self.post, self.metrics)
+        self.gate = Gate(gateway, self.verdicts, self.metrics, lambda: self.reader.why_not_ready)
+        observer = Observer(gateway, self.gate, self.post, self.metrics)
         self.authoriser = Authoriser(settings.authz, observer, self.metrics)
         self.http = HealthServer(
             settings.http_host, settings.http_port, metrics=self.metrics,
@@ -71,6 +72,7 @@ class Authz:
             await self.http.start()
             if self.envoy is not None:
                 await self.envoy.start()
+            gc.freeze()  # what stands by now stands for good: no collection need walk it while a check waits
             done, _ = await asyncio.wait({*tasks, posting}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 await task  # a failure is the service's
@@ -87,6 +89,7 @@ class Authz:
         for task in (*tasks, posting):
             task.cancel()
         await asyncio.gather(*tasks, posting, return_exceptions=True)
+        await self.gate.close()
 
     async def _look_after(self) -> None:
         while True:

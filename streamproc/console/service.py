@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Console", "run"]
 
 EVERY_S: Final = 1.0
+FOR_ALL: Final = ("/healthz", "/readyz", "/metrics")  # whoever scrapes has a name of its own for us; no id is there
 WILDCARDS: Final = ("0.0.0.0", "::", "")  # noqa: S104 - addresses that name no host
 
 
@@ -101,7 +102,7 @@ class Console:
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn away what another site's page wants done here, or has a name lead here for."""
-        if not self.guard.knows_host(request.host):
+        if request.path not in FOR_ALL and not self.guard.knows_host(request.host):
             return self._refuse("host", 421, "this host's name is not in CONSOLE_HOSTS")
         if request.method not in {"GET", "HEAD"} and is_cross_site(request.headers):
             return self._refuse("cross_site", 403, "the request comes from another site")

@@ -30,7 +30,7 @@ def test_another_token_or_no_name_begins_nothing(token: str, who: str) -> None:
     assert Guard(None, ()).sign_in(token, who, NOW_S) is None
 
 
-@pytest.mark.parametrize("cookie", [None, "", ".", "x.y", "ä.ö", "W10.", "eyJ9." + "0" * 64])
+@pytest.mark.parametrize("cookie", [None, "", ".", "x.y", "ä.ö", "\udcff.\udcff", "W10.", "eyJ9." + "0" * 64])
 def test_a_cookie_that_nobody_signed_is_none(cookie: str | None) -> None:
     assert Guard(TOKEN, ()).session(cookie, NOW_S) is None
 

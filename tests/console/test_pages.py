@@ -202,6 +202,7 @@ def test_nothing_is_written_by_who_may_not_or_from_elsewhere(page: Console, brok
         assert ask(page, "POST", "/label", body, **headers).status == status
     assert ask(page, "GET", "/label", Cookie=cookie).status == 405
     assert ask(page, "GET", "/", Host="evil.example").status == 421
+    assert ask(page, "GET", "/metrics", Host="console:8321").status == 200
     assert len(written(brokers)) == before
 
 

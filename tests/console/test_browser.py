@@ -182,16 +182,17 @@ def test_pages_fit_their_window_and_can_be_read_in_either_scheme(
     for link in [*links, "/campaigns", "/sign-in"]:
         page.goto(link)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for element in page.locator("p, th, td, dt, dd, a, button, .badge, small, caption").all()[:60]:
-            assert contrast(*element.evaluate(COLOURS)) >= 4.5, element.inner_text()
+        seen = page.locator("p, th, td, dt, dd, a, button, .badge, small, caption").evaluate_all(COLOURS)
+        assert [text for text, colour, behind in seen if contrast(colour, behind) < 4.5] == []
     context.close()
 
 
-COLOURS = """element => {
+COLOURS = """elements => elements.map(element => {
   let behind = element;
   while (behind && getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-  return [getComputedStyle(element).color, getComputedStyle(behind || document.body).backgroundColor];
-}"""
+  const shown = getComputedStyle(behind || document.body).backgroundColor;
+  return [element.innerText, getComputedStyle(element).color, shown];
+})"""
 
 
 def contrast(text: str, behind: str) -> float:

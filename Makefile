@@ -24,8 +24,8 @@ $(STAMP): requirements.lock pyproject.toml scripts/find-python
 demo: setup ## run the demo: embedded broker, made-up traffic, the worker, what was found
 	$(BIN)/streamproc demo
 
-test: setup ## run all tests (real Kafka where Java is found)
-	$(BIN)/python -m pytest
+test: setup ## run all tests (real Kafka where Java is found), two files at a time: half of it is waiting
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: ## run the unit tests on every supported Python that is found
 	@for v in $(SUPPORTED); do \

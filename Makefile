@@ -46,6 +46,7 @@ bench: setup ## benchmarks: ratios to something measured in the same run
 	$(BIN)/python benchmarks/rounds.py
 	$(BIN)/python benchmarks/worker.py
 	$(BIN)/python -m benchmarks.limiter
+	$(BIN)/python -m benchmarks.console
 	$(BIN)/python -m benchmarks.refusal
 	$(BIN)/python -m benchmarks.envoy
 	$(BIN)/python -m benchmarks.fingerprint

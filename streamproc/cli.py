@@ -68,12 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--decisions", type=Path, required=True, metavar="FILE")
     evaluate.add_argument("--json", action="store_true")
 
-    explain = commands.add_parser("explain", help="say why something was decided about an account or a campaign")
-    explain.set_defaults(command=_explain)
-    explain.add_argument("subject", metavar="ACCOUNT|CAMPAIGN")
-    _input(explain)
-    explain.add_argument("--json", action="store_true")
-
+    _explanations(commands)
     _services(commands)
 
     _ingest_parser(commands.add_parser("ingest", help="make request events of what another gateway logs"))
@@ -93,6 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _explanations(commands: Any) -> None:
+    explain = commands.add_parser("explain", help="say why something was decided about an account or a campaign")
+    explain.set_defaults(command=_explain)
+    explain.add_argument("subject", metavar="ACCOUNT|CAMPAIGN")
+    source = explain.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", type=Path, metavar="FILE", help="request events, .jsonl[.gz|.zst], to replay")
+    source.add_argument("--from-kafka", action="store_true", help="what the topics that KAFKA_* name hold now")
+    _replayed(explain)
+    form = explain.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument(
+        "--html", type=Path, metavar="FILE", help="one page that needs nothing else; - is standard output"
+    )
+
+
 def _services(commands: Any) -> None:
     run = commands.add_parser("run", help="run the worker; settings come from the environment (KAFKA_*, ...)")
     run.set_defaults(command=_run_worker)
@@ -100,6 +110,9 @@ def _services(commands: Any) -> None:
 
     limiter = commands.add_parser("limiter", help="serve the verdicts over HTTP; settings as for run")
     limiter.set_defaults(command=_limiter)
+
+    console = commands.add_parser("console", help="serve the analyst's page; settings as for run, and CONSOLE_*")
+    console.set_defaults(command=_console)
 
     authz = commands.add_parser("authz", help="answer Envoy's ext_authz and forward-auth; settings as for run")
     authz.set_defaults(command=_authz)
@@ -135,6 +148,10 @@ def _ingest_parser(ingest: argparse.ArgumentParser) -> None:
 
 def _input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=Path, required=True, metavar="FILE", help="events, .jsonl[.gz|.zst]")
+    _replayed(parser)
+
+
+def _replayed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.toml (the packaged one)")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="label events, entered at their own times")
     parser.add_argument("--partitions", type=int, default=1, metavar="N", help="deal events out as Kafka would (1)")
@@ -251,10 +268,26 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from streamproc.explain import explain  # noqa: PLC0415
+    from streamproc.explain import Gathered, explain, from_kafka  # noqa: PLC0415
+    from streamproc.replay import InputError, read_labels, write_lines  # noqa: PLC0415
 
-    explanation = explain(options.subject, _run(options))
-    _print_json(explanation.to_dict()) if options.json else print(explanation.text())
+    if options.from_kafka:
+        from streamproc import settings  # noqa: PLC0415
+
+        if options.policy or options.labels or options.partitions != 1:
+            raise InputError("--policy, --labels and --partitions are for a replay: leave them out with --from-kafka")
+
+        gathered = from_kafka(settings.read())
+    else:
+        replayed = _run(options)
+        labels = read_labels(options.labels) if options.labels else []
+        source = f"a replay of {options.input.name}"
+        gathered = Gathered(source, None, replayed.enforcements, replayed.campaigns, labels)
+    case = explain(options.subject, gathered)
+    if options.html:
+        write_lines(options.html, [case.html().encode()])
+    else:
+        _print_json(case.to_dict()) if options.json else print(case.text())
     return 0
 
 
@@ -270,6 +303,13 @@ def _limiter(_options: argparse.Namespace) -> int:
     from streamproc.gateway import limiter  # noqa: PLC0415
 
     return limiter.run(settings.read())
+
+
+def _console(_options: argparse.Namespace) -> int:
+    from streamproc import settings  # noqa: PLC0415
+    from streamproc.console import service  # noqa: PLC0415
+
+    return service.run(settings.read())
 
 
 def _authz(_options: argparse.Namespace) -> int:

@@ -1,97 +1,105 @@
-"""Explaining: what was decided about an account or a campaign, when and why, in words or as data."""
+"""Explaining: events of a replay, or of the topics, gathered to a case that says what was decided, when and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from streamproc.contract.decisions import Campaign, Enforcement
+from streamproc.contract.errors import EventError
+from streamproc.contract.labels import Label, decode_label
+from streamproc.telling import Case, tell_account, tell_campaign
+from streamproc.telling.campaigns import tell_members
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from streamproc.contract.decisions import Campaign, Enforcement, Reason
-    from streamproc.replay import Replayed
+    from aiokafka import ConsumerRecord
 
-RUNG_TEXT = {
-    "observe": "observed: a tag only",
-    "verify": "asked for step-up verification",
-    "throttle": "throttled",
-    "restrict": "restricted: capabilities taken away",
-    "suspend": "suspended",
-    "release": "released: nothing is in force any more",
-}
+    from streamproc.settings import Settings
+
+__all__ = ["Gathered", "UnknownSubjectError", "explain", "from_kafka"]
+
+
+Event = TypeVar("Event", Campaign, Enforcement)
 
 
 class UnknownSubjectError(LookupError):
-    """Nothing was decided about the subject in this input."""
+    """Nothing was decided about the subject in these events."""
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Everything said of one account or one campaign, oldest first."""
+@dataclass(slots=True)
+class Gathered:
+    """Events, in any order, and where they are from."""
 
-    subject: str
-    decisions: tuple[Enforcement, ...]  # of the account
-    campaign: tuple[Campaign, ...]  # states of the campaign, or of the one that the account is held to be in
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
-        return {
-            "subject": self.subject,
-            "decisions": msgspec.to_builtins(self.decisions),
-            "campaign": msgspec.to_builtins(self.campaign),
-        }
-
-    def text(self) -> str:
-        """As an on-call engineer reads it."""
-        lines = [f"{self.subject}"]
-        for event in self.decisions:
-            until = f" until {_time(event.expires_ms)}" if event.expires_ms else ""
-            lines.append(f"  {_time(event.ts_ms)}  {RUNG_TEXT[event.action]}{until}")
-            lines.append(f"      campaign {event.campaign}, probability {event.score:.2f}, {event.mode}, {event.id}")
-        if self.campaign:
-            lines += _campaign_text(self.campaign)
-        return "\n".join(lines)
+    source: str
+    now_ms: int | None = None  # as of when to tell; None: as of the last event
+    enforcements: list[Enforcement] = field(default_factory=list)
+    campaigns: list[Campaign] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
 
 
-def explain(subject: str, replayed: Replayed) -> Explanation:
-    """What a replay decided about `subject`, an account's or a campaign's id.
+def explain(subject: str, gathered: Gathered) -> Case:
+    """What was decided about `subject`, an account's or a campaign's id.
 
     Raises:
         UnknownSubjectError: nothing was.
     """
-    decisions = tuple(event for event in replayed.enforcements if event.subject.id == subject)
+    now_ms = gathered.now_ms
+    if now_ms is None:
+        now_ms = max([event.ts_ms for event in gathered.enforcements] + [one.ts_ms for one in gathered.campaigns] + [0])
+    decisions = tuple(event for event in _by_seq(gathered.enforcements) if event.subject.id == subject)
     named = decisions[-1].campaign if decisions else subject
-    campaign = tuple(event for event in replayed.campaigns if event.campaign == named)
-    if not decisions and not campaign:
+    states = tuple(event for event in _by_seq(gathered.campaigns) if event.campaign == named)
+    if not decisions and not states:
         raise UnknownSubjectError(f"nothing was decided about {subject!r}: no such campaign, or an account left alone")
-    return Explanation(subject, decisions, campaign)
+    newest = {event.subject: event for event in _by_seq(gathered.enforcements)}
+    held = [event for event in newest.values() if event.campaign == named]
+    others = {event.campaign: event for event in _by_seq(gathered.campaigns)}.values()
+    account = tell_account(decisions, now_ms, _labels_of(subject, gathered)) if decisions else None
+    campaign = tell_campaign(states, held, others, now_ms, _labels_of(named, gathered)) if states else None
+    members = () if decisions else tell_members(held, now_ms)
+    return Case(subject, account, campaign, members, decisions, states, gathered.source)
 
 
-def _campaign_text(states: Sequence[Campaign]) -> list[str]:
-    last = states[-1]
-    lines = [f"campaign {last.campaign}: {last.state}, {last.members} members, {last.exchanges} exchanges"]
-    lines.append(f"  first request {_time(last.first_seen_ms)}, {last.leaked_before_action} served before an action")
-    for before, after in zip([None, *states], states, strict=False):
-        if before is None or before.state != after.state:
-            lines.append(f"  {_time(after.ts_ms)}  {after.state} with {after.members} members")
-    if last.predecessor:
-        lines.append(f"  takes over from {last.predecessor}")
-    lines.append(f"  evidence {last.log10_lr:+.2f} (decimal logarithm of the likelihood ratio):")
-    lines += [_reason_text(reason) for reason in last.evidence]
-    if last.links:
-        shared = ", ".join(f"{link.value} ({link.accounts})" for link in last.links[:6])
-        lines.append(f"  shared templates (accounts): {shared}")
-    if last.blind:
-        lines.append(f"  blind for want of a field: {', '.join(last.blind)}")
-    return lines
+def from_kafka(settings: Settings) -> Gathered:
+    """All that the topics `enforcement`, `campaigns` and `labels` hold now; what is no event of theirs is left out.
+
+    Raises:
+        SettingsError: the brokers do not answer, or a topic is not there.
+    """
+    from streamproc.following import read  # noqa: PLC0415 - a file needs no client of Kafka
+
+    topics = settings.topics
+    gathered = Gathered("the topics, which keep the newest of each subject", now_ms=int(time.time() * 1000))
+    take = {
+        topics.enforcement: lambda value: gathered.enforcements.append(_enforcement(value)),
+        topics.campaigns: lambda value: gathered.campaigns.append(_campaign(value)),
+        topics.labels: lambda value: gathered.labels.append(decode_label(value)),
+    }
+
+    def hand_over(record: ConsumerRecord) -> None:
+        try:
+            if record.value is not None:
+                take[record.topic](record.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, EventError):
+            return
+
+    asyncio.run(read(settings.kafka, tuple(take), hand_over))
+    return gathered
 
 
-def _reason_text(reason: Reason) -> str:
-    return f"    {reason.log10_lr:+6.2f}  {reason.family:<9}  {reason.text}"
+def _by_seq(events: Iterable[Event]) -> list[Event]:
+    return sorted(events, key=lambda event: event.seq)
 
 
-def _time(ts_ms: int | None) -> str:
-    return "never" if ts_ms is None else datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+def _labels_of(name: str | None, gathered: Gathered) -> list[Label]:
+    return [label for label in gathered.labels if label.subject.id == name]
+
+
+_enforcement = msgspec.json.Decoder(Enforcement).decode
+_campaign = msgspec.json.Decoder(Campaign).decode

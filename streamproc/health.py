@@ -15,6 +15,8 @@ from streamproc.settings import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from aiohttp.typedefs import Middleware
+
     from streamproc.meters import Meters
 
 __all__ = ["HealthServer"]
@@ -24,7 +26,7 @@ class HealthServer:
     """Serves until stopped.
 
     `healthy` and `ready` return None when all is well, or the reason in one line: the body of a 503.
-    `routes` are what else is served.
+    `routes` are what else is served, `middlewares` what all requests go through.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class HealthServer:
         healthy: Callable[[], str | None],
         ready: Callable[[], str | None],
         routes: Iterable[web.RouteDef] = (),
+        middlewares: Iterable[Middleware] = (),
     ) -> None:
         self._host = host
         self._port = port
         self._metrics = metrics
         self._checks = {"/healthz": healthy, "/readyz": ready}
         self._routes = tuple(routes)
+        self._middlewares = tuple(middlewares)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -50,7 +54,7 @@ class HealthServer:
         Raises:
             SettingsError: the address cannot be had.
         """
-        application = web.Application()
+        application = web.Application(middlewares=self._middlewares)
         application.router.add_get("/metrics", self._serve_metrics)
         application.router.add_routes(self._routes)
         for path in self._checks:

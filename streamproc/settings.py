@@ -1,4 +1,4 @@
-"""What the worker and the gateway are told by their environment: brokers, topics, places, ports.
+"""What worker, gateway and console are told by their environment: brokers, topics, places, ports.
 
 `VARIABLES` is the whole list, with defaults, and OPERATING.md's table is made from it. What decides who is
 enforced upon is not here: that is the policy file's.
@@ -7,20 +7,24 @@ enforced upon is not here: that is the policy file's.
 from __future__ import annotations
 
 import os
-import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
+
+from streamproc import values
+from streamproc.values import DECISION, NO_GRPC, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
     "DECISION",
+    "NO_GRPC",
     "VARIABLES",
     "AuthzSettings",
+    "ConsoleSettings",
     "GatewaySettings",
     "KafkaSettings",
     "Place",
@@ -33,18 +37,8 @@ __all__ = [
 
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-MODES: Final = ("shadow", "enforce")
 UNREADY: Final = ("open", "closed")
 BUCKETS: Final = ("memory", "redis")
-REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
-MOST_SUBJECTS: Final = 100_000_000
-MOST_PER_MIN: Final = 1e9
-MOST_EPOCH: Final = 2**31
-LEAST_PEPPER_BYTES: Final = 16
-DECISION: Final = "{decision}"  # what stands for a decision's id in APPEAL_URL
-NO_GRPC: Final = "off"
-
-Place: TypeAlias = tuple[str, ...]  # where a proxy says something: a header's name, or a metadata namespace and keys
 
 
 class SettingsError(ValueError):
@@ -158,6 +152,15 @@ class AuthzSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleSettings:
+    """Who may write by the analyst's page, by which names it is called, and how much it remembers."""
+
+    token: str | None = field(repr=False)
+    hosts: tuple[str, ...]
+    most_subjects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that the environment says."""
 
@@ -165,6 +168,7 @@ class Settings:
     topics: TopicNames
     gateway: GatewaySettings
     authz: AuthzSettings
+    console: ConsoleSettings
     state_url: str
     policy: Path | None
     mode: str | None
@@ -174,144 +178,6 @@ class Settings:
     snapshot_s: float
     stop_s: float
     ingest_token: str | None = field(repr=False)
-
-
-# -- one value -----------------------------------------------------------------------------------------
-
-
-def _text(value: str) -> str:
-    if not value:
-        raise ValueError("must not be empty")
-    return value
-
-
-def _optional(value: str) -> str | None:
-    return value or None
-
-
-def _servers(value: str) -> tuple[str, ...]:
-    servers = tuple(part.strip() for part in value.split(",") if part.strip())
-    for server in servers:
-        host, colon, port = server.rpartition(":")
-        if not (host and colon and port.isdecimal() and 0 < int(port) < 2**16) or "/" in server:
-            raise ValueError(f"{server!r} is not host:port; several are separated by commas")
-    if not servers:
-        raise ValueError("give at least one host:port")
-    return servers
-
-
-def _topic(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value) or value in (".", ".."):
-        raise ValueError(f"{value!r} is no topic name: letters, digits, dot, underscore and dash, at most 249")
-    return value
-
-
-def _file(value: str) -> Path | None:
-    if not value:
-        return None
-    if not Path(value).is_file():
-        raise ValueError(f"there is no file {value!r}")
-    return Path(value)
-
-
-def _port(value: str) -> int:
-    if not (value.isdecimal() and int(value) < 2**16):
-        raise ValueError(f"{value!r} is no port: 1 to 65535, or 0 for any free one")
-    return int(value)
-
-
-def _port_or_none(value: str) -> int | None:
-    return _port(value) if value else None
-
-
-def _count(value: str) -> int:
-    if not (value.isdecimal() and 0 < int(value) <= 10_000):  # noqa: PLR2004 - far above any real topic
-        raise ValueError(f"{value!r} is not a number from 1 to 10000")
-    return int(value)
-
-
-def _seconds(value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 86_400:  # noqa: PLR2004 - a day; false for NaN too
-        raise ValueError(f"{value!r} is not a number of seconds above 0 and up to 86400")
-    return seconds
-
-
-def _subjects(value: str) -> int:
-    if not (value.isdecimal() and 0 < int(value) <= MOST_SUBJECTS):
-        raise ValueError(f"{value!r} is not a number from 1 to {MOST_SUBJECTS}")
-    return int(value)
-
-
-def _pepper(value: str) -> bytes:
-    pepper = value.encode()
-    if pepper and len(pepper) < LEAST_PEPPER_BYTES:
-        raise ValueError(f"must have {LEAST_PEPPER_BYTES} bytes or more")
-    return pepper
-
-
-def _epoch(value: str) -> int:
-    if not (value.isdecimal() and int(value) < MOST_EPOCH):
-        raise ValueError(f"{value!r} is not a number from 0 to {MOST_EPOCH - 1}")
-    return int(value)
-
-
-def _per_min(value: str) -> float:
-    try:
-        rate = float(value)
-    except ValueError:
-        rate = -1.0
-    if not 0 <= rate <= MOST_PER_MIN:  # false for NaN too
-        raise ValueError(f"{value!r} is not a number from 0 to {MOST_PER_MIN:.0f}")
-    return rate
-
-
-def _redis(value: str) -> str | None:
-    if value and not value.startswith(REDIS_SCHEMES):
-        raise ValueError("must begin with redis://, rediss:// or unix://")  # without the value: it may have a password
-    return value or None
-
-
-def _appeal(value: str) -> str:
-    if value and not (value.startswith(("https://", "http://", "mailto:")) and value.isascii() and value.isprintable()):
-        raise ValueError(f"{value!r} is no https:, http: or mailto: address")
-    if value and DECISION not in value:
-        raise ValueError(f"{value!r} must have {DECISION} where the decision's id goes")
-    return value
-
-
-def _grpc(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not (value == NO_GRPC or value.startswith("unix:/") or (host and colon and port.isdecimal())):
-        raise ValueError(f"{value!r} is not host:port, unix:/path or {NO_GRPC}")
-    return value
-
-
-def _places(value: str) -> tuple[Place, ...]:
-    return tuple(_place(part.strip()) for part in value.split(",") if part.strip())
-
-
-def _place(value: str) -> Place:
-    namespace, *keys = value.removeprefix("metadata:").split("/")
-    if not (all(keys) and namespace and bool(keys) is value.startswith("metadata:")):
-        raise ValueError(f"{value!r} is neither a header's name nor metadata:NAMESPACE/KEY[/KEY...]")
-    return (namespace, *keys) if keys else (value.lower(),)
-
-
-def _one_of(*allowed: str, case: Callable[[str], str] = str.upper) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if case(value) not in allowed:
-            raise ValueError(f"{value!r} is none of {', '.join(allowed)}")
-        return case(value)
-
-    return parse
-
-
-def _mode(value: str) -> str | None:
-    return _one_of(*MODES, case=str.lower)(value) if value else None
 
 
 # -- the table -----------------------------------------------------------------------------------------
@@ -333,101 +199,132 @@ VARIABLES: Final = (
         "KAFKA_BOOTSTRAP_SERVERS",
         "kafka.bootstrap_servers",
         "localhost:9092",
-        _servers,
+        values.servers,
         "brokers, host:port,...",
     ),
     Variable(
         "KAFKA_SECURITY_PROTOCOL",
         "kafka.security_protocol",
         "PLAINTEXT",
-        _one_of(*SECURITY_PROTOCOLS),
+        values.one_of(*SECURITY_PROTOCOLS),
         "as in Kafka",
     ),
-    Variable("KAFKA_SASL_MECHANISM", "kafka.sasl_mechanism", "PLAIN", _one_of(*SASL_MECHANISMS), "for SASL_*"),
-    Variable("KAFKA_SASL_USERNAME", "kafka.sasl_username", "", _optional, "for SASL_*"),
-    Variable("KAFKA_SASL_PASSWORD", "kafka.sasl_password", "", _optional, "for SASL_*; never shown"),
-    Variable("KAFKA_SSL_CAFILE", "kafka.ssl_cafile", "", _file, "PEM of the brokers' authority"),
-    Variable("KAFKA_SSL_CERTFILE", "kafka.ssl_certfile", "", _file, "PEM of our own certificate"),
-    Variable("KAFKA_SSL_KEYFILE", "kafka.ssl_keyfile", "", _file, "PEM of its key"),
+    Variable("KAFKA_SASL_MECHANISM", "kafka.sasl_mechanism", "PLAIN", values.one_of(*SASL_MECHANISMS), "for SASL_*"),
+    Variable("KAFKA_SASL_USERNAME", "kafka.sasl_username", "", values.optional, "for SASL_*"),
+    Variable("KAFKA_SASL_PASSWORD", "kafka.sasl_password", "", values.optional, "for SASL_*; never shown"),
+    Variable("KAFKA_SSL_CAFILE", "kafka.ssl_cafile", "", values.file, "PEM of the brokers' authority"),
+    Variable("KAFKA_SSL_CERTFILE", "kafka.ssl_certfile", "", values.file, "PEM of our own certificate"),
+    Variable("KAFKA_SSL_KEYFILE", "kafka.ssl_keyfile", "", values.file, "PEM of its key"),
     Variable(
         "KAFKA_GROUP",
         "kafka.group",
         "streamproc",
-        _text,
+        values.text,
         "consumer group: its workers share the work",
     ),
     Variable(
         "KAFKA_PARTITIONS",
         "kafka.partitions",
         "4",
-        _count,
+        values.count,
         "of `requests` when it is created here",
     ),
-    Variable("KAFKA_REPLICATION", "kafka.replication", "1", _count, "copies of each topic that is created here"),
-    Variable("KAFKA_SESSION_S", "kafka.session_timeout_s", "30", _seconds, "a worker silent for this long is dead"),
-    Variable("TOPIC_REQUESTS", "topics.requests", "requests", _topic, "in: one request each"),
-    Variable("TOPIC_DEAD", "topics.dead", "requests.dead", _topic, "out: refused requests with their reason"),
-    Variable("TOPIC_USES", "topics.uses", "uses", _topic, "between the two reducers"),
-    Variable("TOPIC_ENFORCEMENT", "topics.enforcement", "enforcement", _topic, "out: what is in force for whom"),
-    Variable("TOPIC_CAMPAIGNS", "topics.campaigns", "campaigns", _topic, "out: the state of each campaign"),
-    Variable("TOPIC_LABELS", "topics.labels", "labels", _topic, "in: what analysts say"),
-    Variable("STATE_URL", "state_url", "./state", _text, "folder or fsspec URL of the snapshots, shared by workers"),
-    Variable("POLICY", "policy", "", _file, "policy file; default: the one in the package"),
-    Variable("MODE", "mode", "", _mode, "shadow or enforce, over what the policy says"),
-    Variable("HTTP_HOST", "http_host", "localhost", _text, "where /metrics, /healthz and /readyz listen"),
-    Variable("HTTP_PORT", "http_port", "8321", _port, "their port"),
-    Variable("IDLE_S", "idle_s", "60", _seconds, "a partition silent for this long no longer holds time back"),
-    Variable("STOP_S", "stop_s", "25", _seconds, "told to stop, it ends after this at the latest"),
+    Variable("KAFKA_REPLICATION", "kafka.replication", "1", values.count, "copies of each topic that is created here"),
+    Variable(
+        "KAFKA_SESSION_S", "kafka.session_timeout_s", "30", values.seconds, "a worker silent for this long is dead"
+    ),
+    Variable("TOPIC_REQUESTS", "topics.requests", "requests", values.topic, "in: one request each"),
+    Variable("TOPIC_DEAD", "topics.dead", "requests.dead", values.topic, "out: refused requests with their reason"),
+    Variable("TOPIC_USES", "topics.uses", "uses", values.topic, "between the two reducers"),
+    Variable("TOPIC_ENFORCEMENT", "topics.enforcement", "enforcement", values.topic, "out: what is in force for whom"),
+    Variable("TOPIC_CAMPAIGNS", "topics.campaigns", "campaigns", values.topic, "out: the state of each campaign"),
+    Variable("TOPIC_LABELS", "topics.labels", "labels", values.topic, "in: what analysts say"),
+    Variable(
+        "STATE_URL", "state_url", "./state", values.text, "folder or fsspec URL of the snapshots, shared by workers"
+    ),
+    Variable("POLICY", "policy", "", values.file, "policy file; default: the one in the package"),
+    Variable("MODE", "mode", "", values.mode, "shadow or enforce, over what the policy says"),
+    Variable("HTTP_HOST", "http_host", "localhost", values.text, "where /metrics, /healthz and /readyz listen"),
+    Variable("HTTP_PORT", "http_port", "8321", values.port, "their port"),
+    Variable("IDLE_S", "idle_s", "60", values.seconds, "a partition silent for this long no longer holds time back"),
+    Variable("STOP_S", "stop_s", "25", values.seconds, "told to stop, it ends after this at the latest"),
     Variable(
         "GATEWAY_UNREADY",
         "gateway.unready",
         "open",
-        _one_of(*UNREADY, case=str.lower),
+        values.one_of(*UNREADY, case=str.lower),
         "until the verdicts are read: open lets requests pass, closed refuses them",
     ),
-    Variable("GATEWAY_MOST_SUBJECTS", "gateway.most_subjects", "1000000", _subjects, "that the gateway remembers"),
-    Variable("GATEWAY_AHEAD_S", "gateway.ahead_s", "600", _seconds, "a decision further ahead of the clock is ignored"),
-    Variable("GATEWAY_REQUESTS_PER_MIN", "gateway.requests_per_min", "1", _per_min, "where a throttle names no limit"),
-    Variable("GATEWAY_TOKENS_PER_MIN", "gateway.tokens_per_min", "2000", _per_min, "where a throttle names no limit"),
-    Variable("APPEAL_URL", "gateway.appeal_url", "", _appeal, "told to who is refused; {decision} becomes the id"),
-    Variable("IDENTITY_PEPPER", "gateway.identity_pepper", "", _pepper, "secret of pseudonyms, for good; never shown"),
     Variable(
-        "CONTENT_PEPPER", "gateway.content_pepper", "", _pepper, "secret of fingerprints, an epoch's; never shown"
+        "GATEWAY_MOST_SUBJECTS", "gateway.most_subjects", "1000000", values.subjects, "that the gateway remembers"
     ),
-    Variable("PEPPER_EPOCH", "gateway.pepper_epoch", "0", _epoch, "one more with each new CONTENT_PEPPER"),
-    Variable("GATEWAY_MOST_WAITING", "gateway.most_waiting", "10000", _subjects, "request events held at most"),
-    Variable("REDIS_URL", "gateway.redis_url", "", _redis, "where the limiter mirrors what is in force; never shown"),
-    Variable("REDIS_PREFIX", "gateway.redis_prefix", "streamproc:", _text, "what all keys in Redis begin with"),
+    Variable(
+        "GATEWAY_AHEAD_S", "gateway.ahead_s", "600", values.seconds, "a decision further ahead of the clock is ignored"
+    ),
+    Variable(
+        "GATEWAY_REQUESTS_PER_MIN", "gateway.requests_per_min", "1", values.per_min, "where a throttle names no limit"
+    ),
+    Variable(
+        "GATEWAY_TOKENS_PER_MIN", "gateway.tokens_per_min", "2000", values.per_min, "where a throttle names no limit"
+    ),
+    Variable(
+        "APPEAL_URL", "gateway.appeal_url", "", values.appeal, "told to who is refused; {decision} becomes the id"
+    ),
+    Variable(
+        "IDENTITY_PEPPER", "gateway.identity_pepper", "", values.pepper, "secret of pseudonyms, for good; never shown"
+    ),
+    Variable(
+        "CONTENT_PEPPER", "gateway.content_pepper", "", values.pepper, "secret of fingerprints, an epoch's; never shown"
+    ),
+    Variable("PEPPER_EPOCH", "gateway.pepper_epoch", "0", values.epoch, "one more with each new CONTENT_PEPPER"),
+    Variable("GATEWAY_MOST_WAITING", "gateway.most_waiting", "10000", values.subjects, "request events held at most"),
+    Variable(
+        "REDIS_URL", "gateway.redis_url", "", values.redis, "where the limiter mirrors what is in force; never shown"
+    ),
+    Variable("REDIS_PREFIX", "gateway.redis_prefix", "streamproc:", values.text, "what all keys in Redis begin with"),
     Variable(
         "GATEWAY_BUCKETS",
         "gateway.buckets",
         "memory",
-        _one_of(*BUCKETS, case=str.lower),
+        values.one_of(*BUCKETS, case=str.lower),
         "of throttles: in each gateway's memory, or in Redis for all of them together",
     ),
-    Variable("GATEWAY_BUCKETS_WAIT_S", "gateway.buckets_wait_s", "0.03", _seconds, "then memory counts instead"),
-    Variable("AUTHZ_GRPC", "authz.grpc", "localhost:8322", _grpc, "where Envoy asks: host:port, unix:/path or off"),
-    Variable("AUTHZ_ACCOUNT", "authz.account", "", _places, "header that the proxy itself sets, or metadata:..."),
-    Variable("AUTHZ_ORG", "authz.org", "", _places, "the same for the organisation"),
+    Variable("GATEWAY_BUCKETS_WAIT_S", "gateway.buckets_wait_s", "0.03", values.seconds, "then memory counts instead"),
+    Variable(
+        "AUTHZ_GRPC", "authz.grpc", "localhost:8322", values.grpc, "where Envoy asks: host:port, unix:/path or off"
+    ),
+    Variable("AUTHZ_ACCOUNT", "authz.account", "", values.places, "header that the proxy itself sets, or metadata:..."),
+    Variable("AUTHZ_ORG", "authz.org", "", values.places, "the same for the organisation"),
     Variable(
         "AUTHZ_KEY",
         "authz.key",
         "authorization,x-api-key,api-key,x-goog-api-key",
-        _places,
+        values.places,
         "the same for the key; of several the first that is there",
     ),
-    Variable("AUTHZ_ADDRESS", "authz.address", "", _places, "the same for the address; default: the proxy's peer"),
-    Variable("AUTHZ_ANSWER_S", "authz.answer_s", "600", _seconds, "an event waits for its answer for this long"),
-    Variable("AUTHZ_MOST_OPEN", "authz.most_open", "20000", _subjects, "events that wait for answers at most"),
-    Variable("INGEST_TOKEN", "ingest_token", "", _optional, "what senders to `ingest --listen` show; never shown"),
+    Variable(
+        "AUTHZ_ADDRESS", "authz.address", "", values.places, "the same for the address; default: the proxy's peer"
+    ),
+    Variable("AUTHZ_ANSWER_S", "authz.answer_s", "600", values.seconds, "an event waits for its answer for this long"),
+    Variable("AUTHZ_MOST_OPEN", "authz.most_open", "20000", values.subjects, "events that wait for answers at most"),
+    Variable(
+        "CONSOLE_TOKEN", "console.token", "", values.token, "whoever has it may label; without one nobody; never shown"
+    ),
+    Variable(
+        "CONSOLE_HOSTS", "console.hosts", "", values.names, "host names that the page is called by, beside localhost"
+    ),
+    Variable("CONSOLE_MOST_SUBJECTS", "console.most_subjects", "500000", values.subjects, "that the page remembers"),
+    Variable(
+        "INGEST_TOKEN", "ingest_token", "", values.optional, "what senders to `ingest --listen` show; never shown"
+    ),
     Variable(
         "GATEWAY_HTTP_PORT",
         "gateway.http_port",
         "",
-        _port_or_none,
+        values.port_or_none,
         "inside LiteLLM: /metrics and /readyz on HTTP_HOST, this port or the next free one; default: nowhere",
     ),
-    Variable("SNAPSHOT_S", "snapshot_s", "30", _seconds, "between snapshots: what a restart does again at most"),
+    Variable("SNAPSHOT_S", "snapshot_s", "30", values.seconds, "between snapshots: what a restart does again at most"),
 )
 
 
@@ -440,19 +337,20 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: a value that is wrong, or that does not go with another.
     """
-    values: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "gateway": {}, "authz": {}, "": {}}
+    parts: dict[str, dict[str, Any]] = {"kafka": {}, "topics": {}, "gateway": {}, "authz": {}, "console": {}, "": {}}
     for variable in VARIABLES:
         part, _, name = variable.setting.rpartition(".")
         try:
-            values[part][name] = variable.parse(environment.get(variable.name) or variable.default)
+            parts[part][name] = variable.parse(environment.get(variable.name) or variable.default)
         except ValueError as reason:
             raise SettingsError(f"{variable.name}: {reason}") from None
     settings = Settings(
-        kafka=KafkaSettings(**values["kafka"]),
-        topics=TopicNames(**values["topics"]),
-        gateway=GatewaySettings(**values["gateway"]),
-        authz=AuthzSettings(**values["authz"]),
-        **values[""],
+        kafka=KafkaSettings(**parts["kafka"]),
+        topics=TopicNames(**parts["topics"]),
+        gateway=GatewaySettings(**parts["gateway"]),
+        authz=AuthzSettings(**parts["authz"]),
+        console=ConsoleSettings(**parts["console"]),
+        **parts[""],
     )
     for wrong, text in _contradictions(settings):
         if wrong:

@@ -14,6 +14,8 @@ Kind: TypeAlias = Literal["account", "org", "key", "payer"]
 Mode: TypeAlias = Literal["shadow", "enforce"]
 State: TypeAlias = Literal["suspected", "confirmed", "contained", "dormant", "cleared", "merged"]
 
+BESIDE = "; lawful groups of this size: "  # in a reason's text: between what was observed and what was expected
+
 _ID_BYTES = 16
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from streamproc.demo.telling import WIDTH, number
 from streamproc.sim.evaluate import HOUR_MS
+from streamproc.telling.evidence import weigh
+from streamproc.telling.text import evidence_lines
 
 if TYPE_CHECKING:
     from streamproc.contract.decisions import Campaign
@@ -47,11 +49,10 @@ def _found_lines(name: str, states: list[Campaign]) -> list[str]:
         f"  confirmed  {_age(confirmed)} after its first request",
         f"  evidence   {confirmed.log10_lr:+.2f} when confirmed (log10 of the likelihood ratio):",
     ]
-    for reason in confirmed.evidence:
-        if abs(reason.log10_lr) >= LEAST_SHOWN:
-            head = f"    {reason.log10_lr:+.2f}  {reason.family:<9}  "
-            text = reason.text.replace(" %", "\N{NO-BREAK SPACE}%")
-            lines += textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    for line in evidence_lines(weigh(reason for reason in confirmed.evidence if abs(reason.log10_lr) >= LEAST_SHOWN)):
+        text = line.strip().replace(" %", "\N{NO-BREAK SPACE}%")
+        head = len(text) - len(text.split(maxsplit=2)[2])
+        lines += textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent=" " * (head + 4))
     return lines
 
 

@@ -7,15 +7,18 @@ import time
 from typing import TYPE_CHECKING
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streamproc.contract.decisions import Campaign
 from streamproc.contract.labels import Label, LabelSubject, encode_label
+from streamproc.following import read
 from streamproc.settings import SettingsError
 from streamproc.worker import topics
 
 if TYPE_CHECKING:
+    from aiokafka import ConsumerRecord
+
     from streamproc.settings import Settings
 
 __all__ = ["ReleaseError", "release"]
@@ -62,16 +65,11 @@ async def release(settings: Settings, campaign: str, *, who: str, why: str) -> t
 
 async def _newest(settings: Settings, campaign: str) -> Campaign | None:
     """Return the campaign's event of greatest seq, None if there is none."""
-    newest: Campaign | None = None
-    options = settings.kafka.client_options() | {"auto_offset_reset": "earliest"}
-    async with AIOKafkaConsumer(settings.topics.campaigns, **options) as consumer:
-        ends = await consumer.end_offsets(list(consumer.assignment()))
-        left = {place for place, end in ends.items() if end}
-        while left:
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                for record in records:
-                    if record.key == campaign.encode() and record.value is not None:
-                        event = msgspec.json.decode(record.value, type=Campaign)
-                        newest = event if newest is None or event.seq >= newest.seq else newest
-            left = {place for place in left if await consumer.position(place) < ends[place]}
-    return newest
+    found: list[Campaign] = []
+
+    def take(record: ConsumerRecord) -> None:
+        if record.key == campaign.encode() and record.value is not None:
+            found.append(msgspec.json.decode(record.value, type=Campaign))
+
+    await read(settings.kafka, [settings.topics.campaigns], take)
+    return max(found, key=lambda event: event.seq, default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from streamproc.console import metrics as console
 from streamproc.gateway import metrics as gateway
 from streamproc.ingest import metrics as ingest
 from streamproc.settings import VARIABLES
@@ -58,6 +59,11 @@ def gateway_metrics() -> str:
     return _metrics(gateway.METRICS, gateway.DOMAINS)
 
 
+def console_metrics() -> str:
+    """The console's metrics with their labels."""
+    return _metrics(console.METRICS, console.DOMAINS)
+
+
 def ingest_metrics() -> str:
     """The ingest's metrics with their labels."""
     return _metrics(ingest.METRICS, ingest.DOMAINS)
@@ -79,6 +85,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "topics": topics,
     "metrics": metrics,
     "gateway metrics": gateway_metrics,
+    "console metrics": console_metrics,
     "ingest metrics": ingest_metrics,
 }
 

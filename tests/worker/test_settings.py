@@ -63,6 +63,9 @@ def test_every_variable_is_read_and_an_empty_one_is_unset(tmp_path: Path) -> Non
         "AUTHZ_GRPC": "unix:/run/streamproc.sock",
         "AUTHZ_ANSWER_S": "1",
         "AUTHZ_MOST_OPEN": "2",
+        "CONSOLE_TOKEN": "0123456789abcdef",
+        "CONSOLE_HOSTS": "Console.example.org, [::1]",
+        "CONSOLE_MOST_SUBJECTS": "5",
     }
     given |= {variable.name: f"x.{variable.name}" for variable in VARIABLES if variable.name not in given}
     told, plain = read(given), read(dict.fromkeys(given, ""))
@@ -93,6 +96,10 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
     assert "hunter2" not in repr(read({"REDIS_URL": "redis://:hunter2@cache:6379"}))
     with pytest.raises(SettingsError) as caught:
         read({"REDIS_URL": "http://:hunter2@cache"})
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(read({"CONSOLE_TOKEN": "hunter2-hunter2-"}))
+    with pytest.raises(SettingsError) as caught:
+        read({"CONSOLE_TOKEN": "hunter2"})
     assert "hunter2" not in str(caught.value)
 
 
@@ -127,6 +134,9 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
         ("APPEAL_URL", "javascript:{decision}"),
         ("POLICY", "/no/such/policy.toml"),
         ("REDIS_URL", "cache:6379"),
+        ("CONSOLE_TOKEN", "short"),
+        ("CONSOLE_HOSTS", "https://console.example.org"),
+        ("CONSOLE_MOST_SUBJECTS", "0"),
         ("GATEWAY_BUCKETS", "disk"),
         ("GATEWAY_BUCKETS_WAIT_S", "0"),
     ],

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from streamproc.contract.decisions import Family
+from streamproc.contract.decisions import BESIDE, Family
 from streamproc.core.arrays import Floats
 from streamproc.core.campaigns.cores import Cores
 
-LAWFUL = "; lawful groups of this size: {expected}."  # how every sentence ends
+LAWFUL = f"{BESIDE}{{expected}}."  # how every sentence ends
 SMOOTHING = 0.05  # added to ratios before their logarithm, so that a perfect zero stays finite
 SHARE_SMOOTHING = 0.15  # the same for shares: .9 and 1.0 are told apart, none and one in a thousand are not
 

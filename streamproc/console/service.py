@@ -1,0 +1,117 @@
+"""`streamproc console`: follows the topics and serves the analyst's pages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from streamproc.console.guard import HEADERS, Guard, is_cross_site
+from streamproc.console.labelling import Labeller
+from streamproc.console.metrics import PAGES, Metrics
+from streamproc.console.pages import Pages
+from streamproc.console.table import TOPICS, Table
+from streamproc.following import Follower
+from streamproc.health import HealthServer
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+    from aiokafka import ConsumerRecord
+
+    from streamproc.settings import Settings
+
+__all__ = ["Console", "run"]
+
+EVERY_S: Final = 1.0
+FOR_ALL: Final = ("/healthz", "/readyz", "/metrics")  # whoever scrapes has a name of its own for us; no id is there
+WILDCARDS: Final = ("0.0.0.0", "::", "")  # noqa: S104 - addresses that name no host
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop (INT, TERM); returns the exit code.
+
+    Raises:
+        SettingsError: the address cannot be had, or certificate files cannot be used.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the follower says it once, aiokafka many times a second
+    return asyncio.run(Console(settings).serve())
+
+
+class Console:
+    """The service: a table, who fills it, and a server that shows it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = Metrics()
+        self.table = Table(settings.console.most_subjects)
+        self._names = {getattr(settings.topics, topic): topic for topic in TOPICS}
+        self.follower = Follower(settings.kafka, tuple(self._names), self._take)
+        own = () if settings.http_host in WILDCARDS else (settings.http_host.lower(),)
+        self.guard = Guard(settings.console.token, (*settings.console.hosts, *own))
+        self.labeller = Labeller(settings.kafka, settings.topics.labels)
+        pages = Pages(self.table, self.follower, self.guard, self.labeller, self.metrics)
+        self.server = HealthServer(
+            settings.http_host, settings.http_port, metrics=self.metrics,
+            healthy=lambda: None, ready=lambda: self.follower.why_not_ready,
+            routes=pages.routes, middlewares=(self._timed, self._guarded),
+        )  # fmt: skip
+
+    async def serve(self) -> int:
+        """Serve until told to stop; returns the exit code."""
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await self.server.start()
+        tasks = {asyncio.create_task(work) for work in (self.follower.run(), self._look_after(), stop.wait())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task  # a failure is the service's
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.server.stop()
+            await self.labeller.close()
+        return 0
+
+    def _take(self, record: ConsumerRecord) -> None:
+        self.table.take(self._names[record.topic], record.value, record.key)
+
+    async def _look_after(self) -> None:
+        while True:
+            self.metrics.show(self.table, self.follower)
+            await asyncio.sleep(EVERY_S)
+
+    @web.middleware
+    async def _timed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Take the time of a page; every answer bears the headers that keep other sites out."""
+        name = request.match_info.route.name
+        with self.metrics.timed("console_page_seconds", page=name if name in PAGES else "other"):
+            try:
+                response = await handler(request)
+            except web.HTTPException as answer:
+                answer.headers.update(_missing(answer.headers))
+                raise
+        response.headers.update(_missing(response.headers))
+        return response
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Turn away what another site's page wants done here, or has a name lead here for."""
+        if request.path not in FOR_ALL and not self.guard.knows_host(request.host):
+            return self._refuse("host", 421, "this host's name is not in CONSOLE_HOSTS")
+        if request.method not in {"GET", "HEAD"} and is_cross_site(request.headers):
+            return self._refuse("cross_site", 403, "the request comes from another site")
+        return await handler(request)
+
+    def _refuse(self, why: str, status: int, text: str) -> web.Response:
+        self.metrics.add("console_refusals_total", why=why)
+        return web.Response(text=f"{text}\n", status=status)
+
+
+def _missing(headers: object) -> dict[str, str]:
+    return {name: value for name, value in HEADERS.items() if name not in headers}  # type: ignore[operator]

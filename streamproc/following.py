@@ -1,0 +1,177 @@
+"""Whole topics from their start, all partitions, without a group: read once to their end, or followed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from streamproc.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from aiokafka import ConsumerRecord, TopicPartition
+
+    from streamproc.settings import KafkaSettings
+
+__all__ = ["Follower", "read"]
+
+log = logging.getLogger(__name__)
+
+RETRY_S: Final = 1.0
+ASK_EVERY_S: Final = 1.0
+ANSWER_WITHIN_S: Final = 5.0
+POLL_MS: Final = 200
+MOST_RECORDS: Final = 500  # taken before others of the event loop get their turn: some 10 ms
+
+
+async def read(kafka: KafkaSettings, topics: Sequence[str], take: Callable[[ConsumerRecord], None]) -> None:
+    """Hand over every record that the topics hold now.
+
+    Raises:
+        SettingsError: the brokers do not answer, or a topic is not there.
+    """
+    options = kafka.client_options()
+    try:
+        missing = await _missing(options, topics)
+        if missing:
+            raise SettingsError(
+                f"there is no topic {', '.join(missing)}: is KAFKA_BOOTSTRAP_SERVERS the right cluster?"
+            )
+        async with _consumer(options, topics) as consumer:
+            left = await _ends(consumer)
+            while left:
+                await _hand_over(consumer, take)
+                left = await _left(consumer, left)
+    except (KafkaError, OSError) as reason:
+        raise SettingsError(f"KAFKA_BOOTSTRAP_SERVERS: no broker answers ({type(reason).__name__})") from reason
+
+
+class Follower:
+    """Hands over what the topics hold and what comes, until it is cancelled; after a failure it begins again.
+
+    `why_not_ready` is None once every partition was read to where it ended when reading began, and stays so. `up` is
+    whether the brokers answered when last asked, `answered_s` when they last did (Unix, 0 for never), `lag` how many
+    records were not read then.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: Sequence[str], take: Callable[[ConsumerRecord], None]) -> None:
+        self.why_not_ready: str | None = "the brokers have not answered yet"
+        self.up = False
+        self.answered_s = 0.0
+        self.lag = 0
+        self._kafka, self._topics, self._take = kafka, tuple(topics), take
+        self._said_up: bool | None = None
+
+    async def run(self) -> None:
+        """Follow.
+
+        Raises:
+            SettingsError: certificate files that cannot be used.
+        """
+        options = self._kafka.client_options()
+        while True:
+            try:
+                await self._wait_for_topics(options)
+                async with _consumer(options, self._topics) as consumer, _beside(self._watch(consumer)):
+                    await self._follow(consumer)
+            except (KafkaError, OSError) as reason:
+                self._say_up(up=False, why=type(reason).__name__)
+            await asyncio.sleep(RETRY_S)
+
+    async def _wait_for_topics(self, options: dict[str, Any]) -> None:
+        while missing := await _missing(options, self._topics):
+            self._say_up(up=True)
+            self.why_not_ready = f"there is no topic {', '.join(missing)} yet"
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        left = await _ends(consumer)
+        while True:
+            if self.why_not_ready is not None:
+                left = await _left(consumer, left)
+                self.why_not_ready = f"{len(left)} partitions are not read to their end" if left else None
+                if not left:
+                    self.lag = 0
+                    log.warning("ready: the topics are read")
+            self.lag = max(self.lag - await _hand_over(consumer, self._take), 0)
+            await asyncio.sleep(0)
+
+    async def _watch(self, consumer: AIOKafkaConsumer) -> None:
+        """Ask the brokers now and then whether they are there: aiokafka's consumer waits without a word."""
+        while True:
+            try:
+                ends = await asyncio.wait_for(consumer.end_offsets(list(consumer.assignment())), ANSWER_WITHIN_S)
+                self.lag = sum([max(end - await consumer.position(place), 0) for place, end in ends.items()])
+            except (KafkaError, TimeoutError) as reason:
+                self._say_up(up=False, why=type(reason).__name__)
+            else:
+                self._say_up(up=True)
+            await asyncio.sleep(ASK_EVERY_S)
+
+    def _say_up(self, *, up: bool, why: str = "") -> None:
+        self.up = up
+        if up:
+            self.answered_s = time.time()
+        if up is not self._said_up:
+            if up:
+                log.warning("the brokers answer")
+            else:
+                log.error("the brokers do not answer (%s): what is known stays", why)
+        self._said_up = up
+
+
+async def _missing(options: dict[str, Any], topics: Sequence[str]) -> list[str]:
+    """Which of the topics are not there: asked for by name they would be created, and not as compacted ones."""
+    client = AIOKafkaAdminClient(**options)
+    try:
+        await client.start()
+        return sorted(set(topics) - set(await client.list_topics()))
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def _consumer(options: dict[str, Any], topics: Sequence[str]) -> AsyncGenerator[AIOKafkaConsumer, None]:
+    consumer = AIOKafkaConsumer(*topics, **options, auto_offset_reset="earliest", enable_auto_commit=False)
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        with suppress(KafkaError):
+            await consumer.stop()
+
+
+@asynccontextmanager
+async def _beside(work: Any) -> AsyncGenerator[None, None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _ends(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    """Where the partitions that hold anything end now."""
+    ends = await consumer.end_offsets(list(consumer.assignment()))
+    return {place: end for place, end in ends.items() if end}
+
+
+async def _left(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+    return {place: end for place, end in ends.items() if await consumer.position(place) < end}
+
+
+async def _hand_over(consumer: AIOKafkaConsumer, take: Callable[[ConsumerRecord], None]) -> int:
+    """Hand over what has come, and return how many records that were."""
+    fetched = (await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)).values()
+    for records in fetched:
+        for record in records:
+            take(record)
+    return sum(map(len, fetched))

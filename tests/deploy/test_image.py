@@ -81,14 +81,15 @@ def test_the_install_steps_give_a_whole_environment(built: Path) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name != "console"])
+@pytest.mark.parametrize("name", OURS)
 def test_every_command_of_the_compose_file_is_in_it(built: Path, name: str) -> None:
     done = run(built, "streamproc", SERVICES[name]["command"][0], "--help")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
-    "module", ["worker.app", "gateway.limiter", "gateway.mirror", "gateway.authz.envoy", "sim.scenario"]
+    "module",
+    ["worker.app", "gateway.limiter", "gateway.mirror", "gateway.authz.envoy", "sim.scenario", "console.service"],
 )
 def test_what_the_services_need_can_be_imported(built: Path, module: str) -> None:
     done = run(built, "python", "-c", f"import streamproc.{module} as m; print(m.__file__)")

@@ -2,10 +2,10 @@
 
     python -m benchmarks.refusal
 
-A campaign is made up without some of its accounts and fed until it is confirmed.  Then those accounts come one by one,
-at the clock's own time, each with three requests at once; timed is from the last one's acknowledgement by the broker
-to the first refusal by the limiter, by a real Envoy and by a real LiteLLM, where they are.  Needs Java and Maven, as
-`streamproc.broker` says.
+A campaign is made up without some of its accounts, moved by whole rounds to the last hours, and fed until it is
+confirmed.  Then those accounts come one by one, each with three requests at once; timed is from the last one's
+acknowledgement by the broker to the first refusal by the limiter, by a real Envoy and by a real LiteLLM, where they
+are.  Needs Java and Maven, as `streamproc.broker` says.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ PARTITIONS = 4
 
 @dataclass(frozen=True)
 class Story:
-    """The stream until its campaign is confirmed, moved so that its watchlist holds now, and who comes then."""
+    """The stream until its campaign is confirmed and its watchlist holds, and who comes then."""
 
     before: list[bytes]
+    goes_on_ms: int  # event time at which the stream goes on
     newcomers: dict[str, list[dict[str, Any]]]  # account -> requests on the campaign's templates, without their times
 
     @staticmethod
@@ -65,10 +66,13 @@ class Story:
         said = replay(map(orjson.dumps, events), policy, PARTITIONS).enforcements
         acted = [one for one in said if one.action == "throttle" and one.subject.id in set(members)]
         begins_ms = min(one.ts_ms for one in acted) + (policy.members.watch_delay_s + 60) * 1000
-        by = now_ms - begins_ms
+        round_ms = policy.time.round_slots * policy.time.slot_s * 1000
+        by = (
+            (now_ms - begins_ms) // round_ms * round_ms
+        )  # rounds fall as in the replay, and what they decide still holds
         before = [event | {"ts_ms": event["ts_ms"] + by} for event in events if event["ts_ms"] < begins_ms]
         core = _core(before, set(members))
-        return Story(list(map(orjson.dumps, before)), dict(_newcomers(stream.events, held_out, core)))
+        return Story(list(map(orjson.dumps, before)), begins_ms + by, dict(_newcomers(stream.events, held_out, core)))
 
 
 def _core(events: list[dict[str, Any]], members: set[str]) -> set[str]:
@@ -122,12 +126,17 @@ async def measure(world: World, told: settings.Settings, story: Story) -> None:
     await world.wait(limiter.ready, within_s=60)
     await world.wait(lambda: confirmed(limiter), within_s=300)
     newcomers = list(story.newcomers.items())
+    goes_on_s = time.monotonic()
+
+    def clock_ms() -> int:
+        return story.goes_on_ms + int((time.monotonic() - goes_on_s) * 1000)
+
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(AIOKafkaProducer(**told.kafka.client_options()))
         asks = {"limiter": limiter.passes} | await gateways(world, stack, tuple(story.newcomers))
         for number, (name, passes) in enumerate(asks.items()):
             some = newcomers[number :: len(asks)]
-            times = sorted([await refused_s(producer, told, passes, *one) for one in some])
+            times = sorted([await refused_s(producer, told.topics.requests, passes, clock_ms, *one) for one in some])
             at = {percent: times[min(len(times) * percent // 100, len(times) - 1)] * 1e3 for percent in (50, 99)}
             print(f"refused by {name:8} after: p50 {at[50]:4.0f} ms, p99 {at[99]:4.0f} ms ({len(times)} newcomers)")
 
@@ -176,16 +185,17 @@ async def confirmed(limiter: Limiter) -> bool:
 
 async def refused_s(
     producer: AIOKafkaProducer,
-    told: settings.Settings,
+    topic: str,
     passes: Callable[[str], Awaitable[bool]],
+    clock_ms: Callable[[], int],
     raw: str,
     requests: list[dict[str, Any]],
 ) -> float:
     """Send an account's requests, and return how long the first refusal takes, in seconds."""
     account = pseudonym("account", raw)
     for request in requests:
-        value = orjson.dumps(request | {"ts_ms": int(time.time() * 1000), "account": account})
-        await producer.send_and_wait(told.topics.requests, value, key=account.encode())
+        value = orjson.dumps(request | {"ts_ms": clock_ms(), "account": account})
+        await producer.send_and_wait(topic, value, key=account.encode())
     start = time.monotonic()
     while await passes(account):
         if time.monotonic() - start > 60:

@@ -158,7 +158,7 @@ def _replayed(parser: argparse.ArgumentParser) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from streamproc.replay import InputError, write_lines  # noqa: PLC0415
+    from streamproc.lines import InputError, write_lines  # noqa: PLC0415
     from streamproc.sim import scenario  # noqa: PLC0415
 
     _check_scenario(options.scenario)
@@ -204,7 +204,7 @@ def _send(events: Iterable[dict[str, Any]]) -> None:
 
 
 def _check_scenario(name: str) -> None:
-    from streamproc.replay import InputError  # noqa: PLC0415
+    from streamproc.lines import InputError  # noqa: PLC0415
     from streamproc.sim import scenario  # noqa: PLC0415
 
     if name not in scenario.SCENARIOS:
@@ -213,7 +213,8 @@ def _check_scenario(name: str) -> None:
 
 def _replay(options: argparse.Namespace) -> int:
     from streamproc.contract.decisions import encode  # noqa: PLC0415
-    from streamproc.replay import encoded, write_lines  # noqa: PLC0415
+    from streamproc.lines import write_lines  # noqa: PLC0415
+    from streamproc.replay import encoded  # noqa: PLC0415
 
     dead: list[bytes] = []
     replayed = _run(options, dead)
@@ -230,7 +231,8 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, dead: list[bytes] | None = None) -> Replayed:
     """Replay the input of `options`, collecting dead letters as lines."""
-    from streamproc.replay import InputError, dead_letter, open_lines, read_labels, replay  # noqa: PLC0415
+    from streamproc.lines import InputError, open_lines  # noqa: PLC0415
+    from streamproc.replay import dead_letter, read_labels, replay  # noqa: PLC0415
 
     if options.partitions < 1:
         raise InputError("--partitions must be 1 or more")
@@ -269,7 +271,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from streamproc.explain import Gathered, explain, from_kafka  # noqa: PLC0415
-    from streamproc.replay import InputError, read_labels, write_lines  # noqa: PLC0415
+    from streamproc.lines import InputError, write_lines  # noqa: PLC0415
+    from streamproc.replay import read_labels  # noqa: PLC0415
 
     if options.from_kafka:
         from streamproc import settings  # noqa: PLC0415
@@ -377,7 +380,7 @@ def _check_policy(options: argparse.Namespace) -> int:
 
 def _policy(path: Path | None) -> Policy:
     from streamproc.core import policy  # noqa: PLC0415
-    from streamproc.replay import InputError  # noqa: PLC0415
+    from streamproc.lines import InputError  # noqa: PLC0415
 
     if path is None:
         return policy.default()

@@ -29,7 +29,7 @@ RETRY_S: Final = 1.0
 ASK_EVERY_S: Final = 1.0
 ANSWER_WITHIN_S: Final = 5.0
 POLL_MS: Final = 200
-MOST_RECORDS: Final = 500  # taken before others of the event loop get their turn: some 10 ms
+AT_ONCE: Final = 500  # records taken before others of the event loop get their turn: some 10 ms
 
 
 async def read(kafka: KafkaSettings, topics: Sequence[str], take: Callable[[ConsumerRecord], None]) -> None:
@@ -48,7 +48,7 @@ async def read(kafka: KafkaSettings, topics: Sequence[str], take: Callable[[Cons
         async with _consumer(options, topics) as consumer:
             left = await _ends(consumer)
             while left:
-                await _hand_over(consumer, take)
+                await _hand_over(consumer, take, AT_ONCE)
                 left = await _left(consumer, left)
     except (KafkaError, OSError) as reason:
         raise SettingsError(f"KAFKA_BOOTSTRAP_SERVERS: no broker answers ({type(reason).__name__})") from reason
@@ -59,15 +59,27 @@ class Follower:
 
     `why_not_ready` is None once every partition was read to where it ended when reading began, and stays so. `up` is
     whether the brokers answered when last asked, `answered_s` when they last did (Unix, 0 for never), `lag` how many
-    records were not read then.
+    records were not read then, `current` whether none were, and the brokers answer. `heard` is called when one of
+    these may have changed. While the brokers are away, `meanwhile` says what that means.
     """
 
-    def __init__(self, kafka: KafkaSettings, topics: Sequence[str], take: Callable[[ConsumerRecord], None]) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: Sequence[str],
+        take: Callable[[ConsumerRecord], None],
+        *,
+        heard: Callable[[], None] = lambda: None,
+        at_once: int = AT_ONCE,
+        meanwhile: str = "what is known stays",
+    ) -> None:
         self.why_not_ready: str | None = "the brokers have not answered yet"
         self.up = False
+        self.current = False
         self.answered_s = 0.0
         self.lag = 0
         self._kafka, self._topics, self._take = kafka, tuple(topics), take
+        self._heard, self._at_once, self._meanwhile = heard, at_once, meanwhile
         self._said_up: bool | None = None
 
     async def run(self) -> None:
@@ -100,8 +112,9 @@ class Follower:
                 self.why_not_ready = f"{len(left)} partitions are not read to their end" if left else None
                 if not left:
                     self.lag = 0
-                    log.warning("ready: the topics are read")
-            self.lag = max(self.lag - await _hand_over(consumer, self._take), 0)
+                    log.warning("ready: %s: read to the end", ", ".join(self._topics))
+                self._heard()
+            self.lag = max(self.lag - await _hand_over(consumer, self._take, self._at_once), 0)
             await asyncio.sleep(0)
 
     async def _watch(self, consumer: AIOKafkaConsumer) -> None:
@@ -113,19 +126,22 @@ class Follower:
             except (KafkaError, TimeoutError) as reason:
                 self._say_up(up=False, why=type(reason).__name__)
             else:
+                self.current = not self.lag
                 self._say_up(up=True)
             await asyncio.sleep(ASK_EVERY_S)
 
     def _say_up(self, *, up: bool, why: str = "") -> None:
         self.up = up
+        self.current = self.current and up
         if up:
             self.answered_s = time.time()
         if up is not self._said_up:
             if up:
                 log.warning("the brokers answer")
             else:
-                log.error("the brokers do not answer (%s): what is known stays", why)
+                log.error("the brokers do not answer (%s): %s", why, self._meanwhile)
         self._said_up = up
+        self._heard()
 
 
 async def _missing(options: dict[str, Any], topics: Sequence[str]) -> list[str]:
@@ -168,9 +184,9 @@ async def _left(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> 
     return {place: end for place, end in ends.items() if await consumer.position(place) < end}
 
 
-async def _hand_over(consumer: AIOKafkaConsumer, take: Callable[[ConsumerRecord], None]) -> int:
+async def _hand_over(consumer: AIOKafkaConsumer, take: Callable[[ConsumerRecord], None], at_once: int) -> int:
     """Hand over what has come, and return how many records that were."""
-    fetched = (await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)).values()
+    fetched = (await consumer.getmany(timeout_ms=POLL_MS, max_records=at_once)).values()
     for records in fetched:
         for record in records:
             take(record)

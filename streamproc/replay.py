@@ -13,7 +13,7 @@ from streamproc import contract
 from streamproc.contract.decisions import Enforcement, encode
 from streamproc.contract.labels import decode_label
 from streamproc.core.engine import Engine, Observed
-from streamproc.lines import InputError, open_lines, write_lines
+from streamproc.lines import InputError, open_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,22 +23,6 @@ if TYPE_CHECKING:
     from streamproc.contract.labels import Label
     from streamproc.core.accounts.batch import Dead
     from streamproc.core.policy import Policy
-
-__all__ = [
-    "CHUNK",
-    "Dealer",
-    "InputError",
-    "Replayed",
-    "chunks",
-    "dead_letter",
-    "encoded",
-    "murmur2",
-    "open_lines",
-    "partition_of",
-    "read_labels",
-    "replay",
-    "write_lines",
-]
 
 KEPT_BYTES = 65_536  # of a dead letter's message
 CHUNK = 2000  # lines taken at once; the output does not depend on it

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -16,6 +14,7 @@ from streamproc.console.pages import Pages
 from streamproc.console.table import TOPICS, Table
 from streamproc.following import Follower
 from streamproc.health import HealthServer
+from streamproc.serving import quiet_logs, until_told
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -36,8 +35,7 @@ def run(settings: Settings) -> int:
     Raises:
         SettingsError: the address cannot be had, or certificate files cannot be used.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the follower says it once, aiokafka many times a second
+    quiet_logs()
     return asyncio.run(Console(settings).serve())
 
 
@@ -61,19 +59,10 @@ class Console:
 
     async def serve(self) -> int:
         """Serve until told to stop; returns the exit code."""
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self.server.start()
-        tasks = {asyncio.create_task(work) for work in (self.follower.run(), self._look_after(), stop.wait())}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                await task  # a failure is the service's
+            await until_told(self.follower.run(), self._look_after())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await self.server.stop()
             await self.labeller.close()
         return 0

@@ -17,7 +17,7 @@ from streamproc.contract.decisions import Campaign, Enforcement
 from streamproc.core import policy
 from streamproc.demo.children import PARTITIONS
 from streamproc.demo.telling import DemoError, number, say
-from streamproc.replay import open_lines
+from streamproc.lines import open_lines
 from streamproc.sim.evaluate import HOUR_MS, STOPPING
 from streamproc.sim.events import START_MS
 from streamproc.worker.feed import feed

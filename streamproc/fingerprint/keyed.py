@@ -92,6 +92,11 @@ def canonical(value: Any) -> bytes:
         return TOO_DEEP if "Recursion" in str(reason) else _unsorted(value)
 
 
+def canonical_text(value: Any) -> str:
+    """The canonical JSON as text, for what an API has as a value and another as text."""
+    return canonical(value).decode("utf-8", "replace")
+
+
 def canonical_schema(value: Any) -> bytes:
     """The canonical JSON of a schema, its types in lower case: generateContent's `STRING` means `string`."""
     written = canonical(value)

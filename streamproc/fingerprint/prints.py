@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import nlargest
 from hmac import HMAC
 from typing import Any, TypeAlias
@@ -38,6 +39,8 @@ _BATCH = re.compile(r"/batches(?:$|[/?])|:batchGenerateContent\b|/batchPredictio
 _ROLES = {role: framed(role.encode()) for role in ("user", "assistant", "tool")}
 MOST_TASKS = 16  # payloads of which the longest, white space left out, is the task
 MOST_WHOLE = 2**53 - 1
+REMEMBERED = 65_536  # pseudonyms: the same accounts, keys and networks come again and again
+MOST_REMEMBERED_CHARS = 256  # of the raw value; longer ones, which a client may send at will, would be its memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Fingerprinter:
         self._identity = Keyed(peppers.identity)
         self._content = Keyed(peppers.content)
         self._words = Words(self._content.key("template"))
+        self._remembered = lru_cache(REMEMBERED)(self._pseudonym)
 
     def identity(self, kind: str, value: str) -> str:
         """The pseudonym of an identity (`IDENTITIES`), 32 hexadecimal digits; of an `ip`, that of its network.
@@ -69,12 +73,8 @@ class Fingerprinter:
         Raises:
             ValueError: there is no such kind.
         """
-        if kind not in IDENTITIES:
-            raise ValueError(f"no identity {kind!r}: one of {', '.join(IDENTITIES)}")
-        value = network(value) if kind == "ip" else value.strip()
-        if kind == "email_domain":
-            value = value.rpartition("@")[2].casefold()
-        return self._identity.of(kind, value.encode("utf-8", "surrogatepass")) if value else ""
+        make = self._remembered if len(value) <= MOST_REMEMBERED_CHARS else self._pseudonym
+        return make(kind, value)
 
     def request(self, path: str, headers: Headers = (), body: bytes | str | Json = b"") -> Request:
         """The fields of a request to `path`; of a body that cannot be read, those of the headers alone."""
@@ -134,6 +134,14 @@ class Fingerprinter:
         if reply is not None:
             self._of_reply(event, request, reply)
         return event | dict(known or {})
+
+    def _pseudonym(self, kind: str, value: str) -> str:
+        if kind not in IDENTITIES:
+            raise ValueError(f"no identity {kind!r}: one of {', '.join(IDENTITIES)}")
+        value = network(value) if kind == "ip" else value.strip()
+        if kind == "email_domain":
+            value = value.rpartition("@")[2].casefold()
+        return self._identity.of(kind, value.encode("utf-8", "surrogatepass")) if value else ""
 
     def _of_headers(self, headers: Headers) -> Json:
         pairs = list(headers.items() if isinstance(headers, Mapping) else headers)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from streamproc.fingerprint.prints import CAPABILITIES
 from streamproc.gateway.verdicts import Subjects
 from streamproc.settings import DECISION
 
 if TYPE_CHECKING:
     from streamproc.gateway.verdicts import Verdict
 
-__all__ = ["ALL_CAPABILITIES", "MOST_WAIT_S", "PASS", "REASONS", "Answer", "Asked", "answer", "unavailable"]
+__all__ = ["MOST_WAIT_S", "PASS", "REASONS", "Answer", "Asked", "answer", "unavailable"]
 
 MOST_WAIT_S: Final = 60  # clients give up on a longer Retry-After instead of waiting
 UNAVAILABLE_WAIT_S: Final = 5
-ALL_CAPABILITIES: Final = ("reasoning_trace", "tools", "batch")  # what a restriction without a list takes away
 PROBLEM: Final = "application/problem+json"
 PROBLEM_TYPE: Final = "urn:streamproc:problem:"
 
@@ -112,7 +112,7 @@ def unavailable(asked: Asked) -> Answer:
 
 def _takes_away(verdict: Verdict, asked: Asked) -> bool:
     named = verdict.limit.capabilities if verdict.limit is not None else None
-    return not set(ALL_CAPABILITIES if named is None else named).isdisjoint(asked.capabilities)
+    return not set(CAPABILITIES if named is None else named).isdisjoint(asked.capabilities)
 
 
 def _refusal(word: str, asked: Asked, wait_s: float | None, decision: str | None, appeal: str) -> Answer:

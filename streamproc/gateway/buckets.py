@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Buckets", "Store"]
 
-MINUTE_S: Final = 60
 MOST_MINUTES: Final = 60 * 24  # the slowest rate above none at all: once a day
 MOST_AMOUNT: Final = 10**12
 STORES: Final = (

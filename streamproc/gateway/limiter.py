@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ from streamproc.gateway.reading import Reader
 from streamproc.gateway.streams import Streams
 from streamproc.gateway.verdicts import Verdict, Verdicts
 from streamproc.health import HealthServer
+from streamproc.serving import quiet_logs, until_told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -43,8 +43,7 @@ def run(settings: Settings) -> int:
     Raises:
         SettingsError: the address cannot be had, or certificate files cannot be used.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the reader says it once, aiokafka many times a second
+    quiet_logs()
     return asyncio.run(Limiter(settings).serve())
 
 
@@ -71,20 +70,11 @@ class Limiter:
 
     async def serve(self) -> int:
         """Serve until told to stop; returns the exit code."""
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await self.server.start()
-        works = [self.reader.run(), self._look_after(), stop.wait(), *([self.mirror.run()] if self.mirror else [])]
-        tasks = {asyncio.create_task(work) for work in works}
+        mirroring = [self.mirror.run()] if self.mirror else []
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                await task  # a failure is the service's
+            await until_told(self.reader.run(), self._look_after(), *mirroring)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self.streams.close()
             await self.server.stop()
             await self.gate.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Maker"]
 
-REMEMBERED: Final = 131_072  # pseudonyms: the same accounts, keys and networks come again and again
 NAMED: Final = ("org", "key", "payer", "device", "session", "ip")
 KEPT_WITHOUT_WORDS: Final = frozenset(("model", "pepper_epoch", *DECLARED))
 
@@ -51,7 +49,7 @@ class Maker:
         self._accounts = accounts
         self._networks = networks
         self.halves = Halves()
-        self.identity = lru_cache(REMEMBERED)(self._fingerprinter.identity)
+        self.identity = self._fingerprinter.identity
         self.fields: Counter[str] = Counter()  # events that have each field
         self.events = 0
         self.hidden = 0  # records whose words the gateway had taken out

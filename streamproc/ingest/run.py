@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack, suppress
@@ -29,6 +28,7 @@ from streamproc.ingest.report import Report, expected
 from streamproc.ingest.sinks import FileSink, KafkaSink, UnavailableError
 from streamproc.ingest.stage import Stage, given_up
 from streamproc.lines import InputError, open_lines
+from streamproc.serving import quiet_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +65,7 @@ def run(options: Options, settings: Settings) -> int:
         InputError: a file cannot be read or written, or options do not go together.
         SettingsError: a setting, brokers, a topic or an address: which, and what to do.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the stage says it once, aiokafka many times a second
+    quiet_logs()
     _go_together(options)
     return asyncio.run(_Ingest(options, settings).run())
 

@@ -14,6 +14,7 @@ import zstandard
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from streamproc.following import Follower
 from streamproc.ingest.parsing import lines_of, parse
 from streamproc.ingest.record import Refused
 from streamproc.ingest.sinks import check_topic
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from aiokafka import TopicPartition
+    from aiokafka import ConsumerRecord, TopicPartition
 
     from streamproc.ingest.accounts import Accounts
     from streamproc.ingest.stage import Stage
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 AT_ONCE: Final = 500  # records
 POLL_MS: Final = 200
 RETRY_S: Final = 1.0
+READY_EVERY_S: Final = 0.02
 STOP_WITHIN_S: Final = 5.0
 PATIENCE_S: Final = 60.0  # for brokers that are away while files are read
 
@@ -133,20 +135,15 @@ class AccountsTopic:
         self._kafka = kafka
         self._name = name
         self._accounts = accounts
-        self._consumer: AIOKafkaConsumer | None = None
+        self._follower = Follower(kafka, (name,), self._take, meanwhile=f"the accounts of {name} stay as they are")
         self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Read the topic to its end, then go on in the background."""
         await check_topic(self._kafka, self._name, "make it with cleanup.policy=compact and write the accounts there")
-        consumer = self._consumer = AIOKafkaConsumer(
-            self._name, **self._kafka.client_options(), auto_offset_reset="earliest", enable_auto_commit=False
-        )
-        await consumer.start()
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
-        while [place for place, end in ends.items() if end and await consumer.position(place) < end]:
-            await self._some()
-        self._following = asyncio.create_task(self._follow())
+        self._following = asyncio.create_task(self._follower.run())
+        while self._follower.why_not_ready is not None:  # noqa: ASYNC110 - it says so, and nothing more
+            await asyncio.sleep(READY_EVERY_S)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -154,23 +151,9 @@ class AccountsTopic:
             self._following.cancel()
             with suppress(asyncio.CancelledError):
                 await self._following
-        if self._consumer is not None:
-            with suppress(KafkaError):
-                await self._consumer.stop()
 
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._some()
-            except KafkaError as reason:
-                log.error("the accounts cannot be read (%s): those known stay", type(reason).__name__)  # noqa: TRY400
-                await asyncio.sleep(RETRY_S)
-
-    async def _some(self) -> None:
-        assert self._consumer is not None
-        for records in (await self._consumer.getmany(timeout_ms=POLL_MS, max_records=AT_ONCE)).values():
-            for record in records:
-                self._enter((record.key or b"").decode("utf-8", "replace"), record.value)
+    def _take(self, record: ConsumerRecord) -> None:
+        self._enter((record.key or b"").decode("utf-8", "replace"), record.value)
 
     def _enter(self, account: str, value: bytes | None) -> None:
         if value is None:

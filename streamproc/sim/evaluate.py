@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 import orjson
 
-from streamproc.replay import InputError, open_lines
+from streamproc.lines import InputError, open_lines
 
 if TYPE_CHECKING:
     from streamproc.contract.decisions import Enforcement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,16 @@ def test_identities_stay_and_networks_are_coarse() -> None:
     assert PRINTER.identity("ip", "nowhere") == ""
     with pytest.raises(ValueError, match="no identity"):
         PRINTER.identity("name", "x")
+
+
+def test_what_a_client_sends_at_length_is_not_remembered() -> None:
+    printer = Fingerprinter(Peppers(b"i" * 16, b"c" * 16))
+    tracemalloc.start()
+    names = {printer.identity("session", f"{n:05d}" + 100_000 * "s") for n in range(500)}
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(names) == 500
+    assert held < 5_000_000  # of the 50 MB that were sent
 
 
 @pytest.mark.parametrize(

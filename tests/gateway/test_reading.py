@@ -7,8 +7,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from streamproc import broker, settings
-from streamproc.gateway import reading
+from streamproc import broker, following, settings
 from streamproc.gateway.metrics import Metrics
 from streamproc.gateway.reading import Reader
 from streamproc.gateway.verdicts import Verdicts
@@ -18,8 +17,8 @@ from tests.gateway.test_limiter import PARTITIONS, TOPIC, decision, produce
 def test_it_is_current_once_it_has_read_to_the_end_and_while_the_brokers_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reading, "ANSWER_WITHIN_S", 0.5)
-    monkeypatch.setattr(reading, "ASK_EVERY_S", 0.05)
+    monkeypatch.setattr(following, "ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr(following, "ASK_EVERY_S", 0.05)
 
     async def story(address: str, stop_broker: ExitStack) -> None:
         metrics = Metrics()

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from streamproc.contract.decisions import Enforcement, Subject
-from streamproc.replay import InputError
+from streamproc.lines import InputError
 from streamproc.sim.evaluate import evaluate, evaluate_files
 
 HOUR = 3_600_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamproc.fingerprint.keyed import canonical
+from streamproc.fingerprint.keyed import canonical_text
 from streamproc.fingerprint.neutral import (
     Call,
     Chat,
@@ -66,7 +66,7 @@ def _block(reply: Reply, at: Any, block: Json, *, begun: bool) -> None:
     if kind == "text":
         reply.say(block.get("text"))
     elif kind == "tool_use":
-        reply.call(at, block.get("name"), "" if begun else _written(block.get("input")))
+        reply.call(at, block.get("name"), "" if begun else canonical_text(block.get("input")))
     elif kind == "thinking":
         reply.signature = text(block.get("signature")) or reply.signature
     elif kind == "redacted_thinking":
@@ -85,10 +85,6 @@ def _end(reply: Reply, said: Json, usage: Json) -> None:
     reply.tok_out = reply.tok_out if out is None else out
     details = whole(mapping(usage.get("output_tokens_details")).get("thinking_tokens"))
     reply.tok_reasoning = reply.tok_reasoning if details is None else details
-
-
-def _written(value: Any) -> str:
-    return canonical(value).decode("utf-8", "replace")  # which a value nested too deep does not make raise
 
 
 def _turns(message: Json) -> list[Turn]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from streamproc.fingerprint.keyed import canonical
+from streamproc.fingerprint.keyed import canonical_text
 from streamproc.fingerprint.neutral import (
     Call,
     Chat,
@@ -60,7 +60,7 @@ def answer(reply: Reply, body: Json) -> None:
         for part in map(_camel, _parts(candidate.get("content"))):
             call = mapping(part.get("functionCall"))
             if call:
-                reply.call(len(reply.calls), call.get("name"), _written(call.get("args")))
+                reply.call(len(reply.calls), call.get("name"), canonical_text(call.get("args")))
             elif not part.get("thought"):
                 reply.say(part.get("text"))
             reply.signature = text(part.get("thoughtSignature")) or reply.signature
@@ -86,7 +86,7 @@ def _turns(one: Json) -> list[Turn]:
         if call:
             turn.calls.append(Call(text(call.get("name")), call.get("args")))
         elif result:
-            results.append(Turn("tool", _written(result.get("response"))))
+            results.append(Turn("tool", canonical_text(result.get("response"))))
         elif not part.get("thought"):
             words.append(text(part.get("text")))
         turn.images += "inlineData" in part or "fileData" in part
@@ -97,10 +97,6 @@ def _turns(one: Json) -> list[Turn]:
 
 def _parts(value: Any) -> list[Json]:
     return [{"text": value}] if isinstance(value, str) else objects(mapping(value).get("parts"))
-
-
-def _written(value: Any) -> str:
-    return canonical(value).decode("utf-8", "replace")  # which a value nested too deep does not make raise
 
 
 def _camel(members: Json) -> Json:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
-import signal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from streamproc.gateway.authz.core import Authoriser
 from streamproc.gateway.authz.forward import Forward
@@ -17,6 +15,7 @@ from streamproc.gateway.post import Post
 from streamproc.gateway.reading import Reader
 from streamproc.gateway.verdicts import Verdicts
 from streamproc.health import HealthServer
+from streamproc.serving import quiet_logs, until_told
 from streamproc.settings import NO_GRPC, SettingsError
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ def run(settings: Settings) -> int:
     Raises:
         SettingsError: a setting is missing, an address cannot be had, or certificate files cannot be used.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # reader and post say it once
+    quiet_logs()
     return asyncio.run(Authz(settings).serve())
 
 
@@ -62,33 +60,25 @@ class Authz:
 
     async def serve(self) -> int:
         """Serve until told to stop; returns the exit code."""
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         posting = asyncio.create_task(self.post.run())
-        works = (self.reader.run(), self._look_after(), stop.wait())
-        tasks: set[asyncio.Task[Any]] = {asyncio.create_task(work) for work in works}
         try:
             await self.http.start()
             if self.envoy is not None:
                 await self.envoy.start()
             gc.freeze()  # what stands by now stands for good: no collection need walk it while a check waits
-            done, _ = await asyncio.wait({*tasks, posting}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                await task  # a failure is the service's
+            await until_told(self.reader.run(), self._look_after(), _end_of(posting))
         finally:
-            await self._stop(tasks, posting)
+            await self._stop(posting)
         return 0
 
-    async def _stop(self, tasks: set[asyncio.Task[Any]], posting: asyncio.Task[None]) -> None:
+    async def _stop(self, posting: asyncio.Task[None]) -> None:
         """Take no more requests, and send out what is known of the last ones."""
         if self.envoy is not None:
             await self.envoy.stop()
         await self.http.stop()
         self.authoriser.close()
-        for task in (*tasks, posting):
-            task.cancel()
-        await asyncio.gather(*tasks, posting, return_exceptions=True)
+        posting.cancel()
+        await asyncio.gather(posting, return_exceptions=True)
         await self.gate.close()
 
     async def _look_after(self) -> None:
@@ -97,6 +87,11 @@ class Authz:
             self.metrics.show(self.verdicts)
             self.authoriser.look_after()
             await asyncio.sleep(0 if more else EVERY_S)
+
+
+async def _end_of(task: asyncio.Task[None]) -> None:
+    """Wait for a task that goes on when nobody waits any more."""
+    await asyncio.shield(task)
 
 
 def _envoy(address: str, authoriser: Authoriser) -> EnvoyServer | None:

@@ -17,6 +17,8 @@ from streamproc.health import HealthServer
 from streamproc.serving import quiet_logs, until_told
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from aiohttp.typedefs import Handler
     from aiokafka import ConsumerRecord
 
@@ -102,5 +104,5 @@ class Console:
         return web.Response(text=f"{text}\n", status=status)
 
 
-def _missing(headers: object) -> dict[str, str]:
-    return {name: value for name, value in HEADERS.items() if name not in headers}  # type: ignore[operator]
+def _missing(headers: Container[str]) -> dict[str, str]:
+    return {name: value for name, value in HEADERS.items() if name not in headers}

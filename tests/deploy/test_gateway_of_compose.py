@@ -68,14 +68,14 @@ class Gateway:
     """Envoy as the entrypoint starts it, on free ports, and the stand-in model."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, self.admin, model = free_port(), free_port(), free_port()
+        self.port, self.admin, self.model = free_port(), free_port(), free_port()
         *shell, script = entrypoint(folder, "--concurrency 1 --log-level error --use-dynamic-base-id")
-        ports = {"10000": self.port, "9901": self.admin, "8000": model}
+        ports = {"10000": self.port, "9901": self.admin, "8000": self.model}
         moved = "; ".join(f"s/port_value: {shipped}}}/port_value: {ours}}}/" for shipped, ours in ports.items())
         assert script.count('sed -e "') == 1
         script = script.replace('sed -e "', f'sed -e "{moved}; ')
         programs: list[list[str]] = [
-            [*shell, script], [sys.executable, str(ROOT / "deploy" / "standins" / "model.py"), str(model)],
+            [*shell, script], [sys.executable, str(ROOT / "deploy" / "standins" / "model.py"), str(self.model)],
         ]  # fmt: skip
         self.processes = [subprocess.Popen(program, env=environment()) for program in programs]
 
@@ -88,6 +88,10 @@ class Gateway:
         """What the service's own health check says."""
         command = [word.replace("9901", str(self.admin)) for word in SERVICE["healthcheck"]["test"][1:]]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def model_listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.model)) == 0
 
     def ask(self, path: str, key: str) -> tuple[int, bytes]:
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "good morning"}]}).encode()
@@ -106,7 +110,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     made = Gateway(tmp_path_factory.mktemp("gateway"))
     deadline = time.monotonic() + 20
     try:
-        while not made.healthy():
+        while not (made.model_listens() and made.healthy()):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         yield made

@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _input(replay)
     replay.add_argument("--output", type=Path, required=True, metavar="FILE", help="enforcement events")
     replay.add_argument("--campaigns", type=Path, metavar="FILE", help="campaign events")
+    replay.add_argument("--rounds", type=Path, metavar="FILE", help="round events: what came near and was left alone")
     replay.add_argument("--dead", type=Path, metavar="FILE", help="messages that are no events")
 
     evaluate = commands.add_parser("evaluate", help="hold decisions against the truth")
@@ -213,6 +214,7 @@ def _check_scenario(name: str) -> None:
 
 def _replay(options: argparse.Namespace) -> int:
     from streamproc.contract.decisions import encode  # noqa: PLC0415
+    from streamproc.contract.rounds import encode_round  # noqa: PLC0415
     from streamproc.lines import write_lines  # noqa: PLC0415
     from streamproc.replay import encoded  # noqa: PLC0415
 
@@ -221,6 +223,8 @@ def _replay(options: argparse.Namespace) -> int:
     write_lines(options.output, encoded(replayed))
     if options.campaigns:
         write_lines(options.campaigns, map(encode, replayed.campaigns))
+    if options.rounds:
+        write_lines(options.rounds, map(encode_round, replayed.surveys))
     if options.dead:
         write_lines(options.dead, dead)
     for name, count in sorted(replayed.counts.items()):
@@ -285,7 +289,7 @@ def _explain(options: argparse.Namespace) -> int:
         replayed = _run(options)
         labels = read_labels(options.labels) if options.labels else []
         source = f"a replay of {options.input.name}"
-        gathered = Gathered(source, None, replayed.enforcements, replayed.campaigns, labels)
+        gathered = Gathered(source, None, replayed.enforcements, replayed.campaigns, labels, replayed.surveys[-1:])
     case = explain(options.subject, gathered)
     if options.html:
         write_lines(options.html, [case.html().encode()])

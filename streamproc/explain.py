@@ -12,8 +12,10 @@ import msgspec
 from streamproc.contract.decisions import Campaign, Enforcement
 from streamproc.contract.errors import EventError
 from streamproc.contract.labels import Label, decode_label
+from streamproc.contract.rounds import RoundEvent, decode_round
 from streamproc.telling import Case, tell_account, tell_campaign
 from streamproc.telling.campaigns import tell_members
+from streamproc.telling.near import without_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +43,7 @@ class Gathered:
     enforcements: list[Enforcement] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
+    rounds: list[RoundEvent] = field(default_factory=list)
 
 
 def explain(subject: str, gathered: Gathered) -> Case:
@@ -60,14 +63,17 @@ def explain(subject: str, gathered: Gathered) -> Case:
     newest = {event.subject: event for event in _by_seq(gathered.enforcements)}
     held = [event for event in newest.values() if event.campaign == named]
     others = {event.campaign: event for event in _by_seq(gathered.campaigns)}.values()
+    seen = max(gathered.rounds, key=lambda event: event.seq, default=None)
+    if seen and decisions:
+        seen = without_names(seen)
     account = tell_account(decisions, now_ms, _labels_of(subject, gathered)) if decisions else None
-    campaign = tell_campaign(states, held, others, now_ms, _labels_of(named, gathered)) if states else None
+    campaign = tell_campaign(states, held, others, now_ms, _labels_of(named, gathered), seen) if states else None
     members = () if decisions else tell_members(held, now_ms)
     return Case(subject, account, campaign, members, decisions, states, gathered.source)
 
 
 def from_kafka(settings: Settings) -> Gathered:
-    """All that the topics `enforcement`, `campaigns` and `labels` hold now; what is no event of theirs is left out.
+    """All that the topics of decisions, rounds and labels hold now; what is no event of theirs is left out.
 
     Raises:
         SettingsError: the brokers do not answer, or a topic is not there.
@@ -79,6 +85,7 @@ def from_kafka(settings: Settings) -> Gathered:
     take = {
         topics.enforcement: lambda value: gathered.enforcements.append(_enforcement(value)),
         topics.campaigns: lambda value: gathered.campaigns.append(_campaign(value)),
+        topics.rounds: lambda value: gathered.rounds.append(decode_round(value)),
         topics.labels: lambda value: gathered.labels.append(decode_label(value)),
     }
 
@@ -89,7 +96,7 @@ def from_kafka(settings: Settings) -> Gathered:
         except (msgspec.MsgspecError, UnicodeDecodeError, EventError):
             return
 
-    asyncio.run(read(settings.kafka, tuple(take), hand_over))
+    asyncio.run(read(settings.kafka, [name for name in take if name != topics.rounds], hand_over, [topics.rounds]))
     return gathered
 
 

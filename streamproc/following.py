@@ -32,20 +32,23 @@ POLL_MS: Final = 200
 AT_ONCE: Final = 500  # records taken before others of the event loop get their turn: some 10 ms
 
 
-async def read(kafka: KafkaSettings, topics: Sequence[str], take: Callable[[ConsumerRecord], None]) -> None:
-    """Hand over every record that the topics hold now.
+async def read(
+    kafka: KafkaSettings, topics: Sequence[str], take: Callable[[ConsumerRecord], None], optional: Sequence[str] = ()
+) -> None:
+    """Hand over every record that the topics hold now, and those of the `optional` ones that are there.
 
     Raises:
         SettingsError: the brokers do not answer, or a topic is not there.
     """
     options = kafka.client_options()
     try:
-        missing = await _missing(options, topics)
+        found = await _existing(options)
+        missing = set(topics) - found
         if missing:
             raise SettingsError(
-                f"there is no topic {', '.join(missing)}: is KAFKA_BOOTSTRAP_SERVERS the right cluster?"
+                f"there is no topic {', '.join(sorted(missing))}: is KAFKA_BOOTSTRAP_SERVERS the right cluster?"
             )
-        async with _consumer(options, topics) as consumer:
+        async with _consumer(options, [*topics, *found.intersection(optional)]) as consumer:
             left = await _ends(consumer)
             while left:
                 await _hand_over(consumer, take, AT_ONCE)
@@ -60,7 +63,8 @@ class Follower:
     `why_not_ready` is None once every partition was read to where it ended when reading began, and stays so. `up` is
     whether the brokers answered when last asked, `answered_s` when they last did (Unix, 0 for never), `lag` how many
     records were not read then, `current` whether none were, and the brokers answer. `heard` is called when one of
-    these may have changed. While the brokers are away, `meanwhile` says what that means.
+    these may have changed. While the brokers are away, `meanwhile` says what that means. `optional` topics are not
+    waited for: they are read, with all others anew, once they are there.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Follower:
         topics: Sequence[str],
         take: Callable[[ConsumerRecord], None],
         *,
+        optional: Sequence[str] = (),
         heard: Callable[[], None] = lambda: None,
         at_once: int = AT_ONCE,
         meanwhile: str = "what is known stays",
@@ -79,6 +84,8 @@ class Follower:
         self.answered_s = 0.0
         self.lag = 0
         self._kafka, self._topics, self._take = kafka, tuple(topics), take
+        self._awaited = set(optional)  # those that were not there when reading began
+        self._has_come = False  # one of them is there now
         self._heard, self._at_once, self._meanwhile = heard, at_once, meanwhile
         self._said_up: bool | None = None
 
@@ -91,22 +98,28 @@ class Follower:
         options = self._kafka.client_options()
         while True:
             try:
-                await self._wait_for_topics(options)
+                found = await self._wait_for_topics(options)
+                self._topics += tuple(sorted(self._awaited & found))
+                self._awaited -= found
+                self._has_come = False
                 async with _consumer(options, self._topics) as consumer, _beside(self._watch(consumer)):
                     await self._follow(consumer)
             except (KafkaError, OSError) as reason:
                 self._say_up(up=False, why=type(reason).__name__)
             await asyncio.sleep(RETRY_S)
 
-    async def _wait_for_topics(self, options: dict[str, Any]) -> None:
-        while missing := await _missing(options, self._topics):
+    async def _wait_for_topics(self, options: dict[str, Any]) -> set[str]:
+        """Return the names of all topics, once those that must be there are."""
+        while missing := set(self._topics) - (found := await _existing(options)):
             self._say_up(up=True)
-            self.why_not_ready = f"there is no topic {', '.join(missing)} yet"
+            self.why_not_ready = f"there is no topic {', '.join(sorted(missing))} yet"
             await asyncio.sleep(RETRY_S)
+        return found
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        """Hand over, until an awaited topic has come."""
         left = await _ends(consumer)
-        while True:
+        while not self._has_come:
             if self.why_not_ready is not None:
                 left = await _left(consumer, left)
                 self.why_not_ready = f"{len(left)} partitions are not read to their end" if left else None
@@ -123,6 +136,8 @@ class Follower:
             try:
                 ends = await asyncio.wait_for(consumer.end_offsets(list(consumer.assignment())), ANSWER_WITHIN_S)
                 self.lag = sum([max(end - await consumer.position(place), 0) for place, end in ends.items()])
+                if self._awaited:
+                    self._has_come = not self._awaited.isdisjoint(await consumer.topics())
             except (KafkaError, TimeoutError) as reason:
                 self._say_up(up=False, why=type(reason).__name__)
             else:
@@ -144,12 +159,12 @@ class Follower:
         self._heard()
 
 
-async def _missing(options: dict[str, Any], topics: Sequence[str]) -> list[str]:
-    """Which of the topics are not there: asked for by name they would be created, and not as compacted ones."""
+async def _existing(options: dict[str, Any]) -> set[str]:
+    """All topics that are there: asked for by name they would be created, and not as compacted ones."""
     client = AIOKafkaAdminClient(**options)
     try:
         await client.start()
-        return sorted(set(topics) - set(await client.list_topics()))
+        return set(await client.list_topics())
     finally:
         await client.close()
 

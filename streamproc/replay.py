@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from streamproc.contract.decisions import Campaign
     from streamproc.contract.labels import Label
+    from streamproc.contract.rounds import RoundEvent
     from streamproc.core.accounts.batch import Dead
     from streamproc.core.policy import Policy
 
@@ -34,6 +35,7 @@ class Replayed:
 
     enforcements: list[Enforcement] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
+    surveys: list[RoundEvent] = field(default_factory=list)  # one a round
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -67,6 +69,7 @@ def replay(
     def take(observed: Observed) -> None:
         replayed.enforcements += observed.enforcements
         replayed.campaigns += observed.campaigns
+        replayed.surveys += observed.surveys
         replayed.counts.update(observed.counts)
         observe(observed)
 

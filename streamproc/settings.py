@@ -114,6 +114,7 @@ class TopicNames:
     uses: str
     enforcement: str
     campaigns: str
+    rounds: str  # empty where there is none
     labels: str
 
 
@@ -238,6 +239,7 @@ VARIABLES: Final = (
     Variable("TOPIC_USES", "topics.uses", "uses", values.topic, "between the two reducers"),
     Variable("TOPIC_ENFORCEMENT", "topics.enforcement", "enforcement", values.topic, "out: what is in force for whom"),
     Variable("TOPIC_CAMPAIGNS", "topics.campaigns", "campaigns", values.topic, "out: the state of each campaign"),
+    Variable("TOPIC_ROUNDS", "topics.rounds", "rounds", values.topic, "out: what the last round saw and left alone"),
     Variable("TOPIC_LABELS", "topics.labels", "labels", values.topic, "in: what analysts say"),
     Variable(
         "STATE_URL", "state_url", "./state", values.text, "folder or fsspec URL of the snapshots, shared by workers"

@@ -35,6 +35,7 @@ KINDS: Final = ("account", "org", "key", "payer")
 AT_ONCE: Final = 50  # rows of a page
 ON_FIRST: Final = 25  # rows of a list on the first page
 FOUND: Final = 50
+FROM_WORKER: Final = ("enforcement", "campaigns", "rounds")  # a label says nothing of how fresh these are
 WRONG_TOKEN_S: Final = 1.0  # until the answer to a wrong token
 
 
@@ -85,7 +86,10 @@ class Pages:
             for state in ("confirmed", "suspected")
         ]
         others = [(state, len(states[state])) for state in views.STATES[2:]]
-        return self._page(request, "overview.html", lists=lists, others=others, rungs=views.rungs(census))
+        return self._page(
+            request, "overview.html", lists=lists, others=others, rungs=views.rungs(census),
+            near=views.near(self._table.round()),
+        )  # fmt: skip
 
     async def _campaigns(self, request: web.Request) -> web.Response:
         now_ms = _now_ms()
@@ -101,7 +105,7 @@ class Pages:
             return self._unknown(request)
         now_ms, held = _now_ms(), self._table.held(name)
         said = self._table.labels(f"campaign:{name}")
-        told = tell_campaign(states, held, self._table.campaigns(), now_ms, said)
+        told = tell_campaign(states, held, self._table.campaigns(), now_ms, said, self._table.round())
         part = views.part_of(tell_members(held, now_ms), _number(request), AT_ONCE)
         return self._page(
             request, "campaign.html", told=told, part=part, **self._form(request, Subject("campaign", name))
@@ -233,7 +237,7 @@ class Pages:
 
     def _fresh(self) -> Fresh:
         follower, heard = self._follower, self._table.newest_ms
-        newest = max(heard.get("enforcement", 0), heard.get("campaigns", 0))  # a label says nothing of the worker
+        newest = max(heard.get(topic, 0) for topic in FROM_WORKER)
         return views.fresh(
             follower.why_not_ready, follower.answered_s, newest, follower.lag, time.time(), up=follower.up
         )

@@ -48,7 +48,9 @@ class Console:
         self.metrics = Metrics()
         self.table = Table(settings.console.most_subjects)
         self._names = {getattr(settings.topics, topic): topic for topic in TOPICS}
-        self.follower = Follower(settings.kafka, tuple(self._names), self._take)
+        optional = [settings.topics.rounds]
+        needed = [name for name in self._names if name not in optional]
+        self.follower = Follower(settings.kafka, needed, self._take, optional=optional)
         own = () if settings.http_host in WILDCARDS else (settings.http_host.lower(),)
         self.guard = Guard(settings.console.token, (*settings.console.hosts, *own))
         self.labeller = Labeller(settings.kafka, settings.topics.labels)

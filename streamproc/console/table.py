@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamproc.console.decoding import Decoder
 from streamproc.contract.errors import EventError
+from streamproc.contract.rounds import decode_round
 from streamproc.telling.accounts import holds
 from streamproc.telling.campaigns import ACTED_ON
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
     from streamproc.contract.decisions import Action, Campaign, Enforcement, Mode
     from streamproc.contract.labels import Label
+    from streamproc.contract.rounds import RoundEvent
 
 __all__ = ["OUTCOMES", "OVER", "TOPICS", "Census", "Table"]
 
-TOPICS: Final = ("enforcement", "campaigns", "labels")
+TOPICS: Final = ("enforcement", "campaigns", "rounds", "labels")
 OUTCOMES: Final = ("taken", "older", "bad", "deleted", "evicted")
 OVER: Final = ("dormant", "cleared", "merged")  # states of campaigns that are history
 
@@ -44,7 +46,7 @@ class Census:
 
 
 class Table:
-    """Subjects, campaigns and labels; at most `most_subjects` subjects.
+    """Subjects, campaigns, labels and the newest round; at most `most_subjects` subjects.
 
     A table that is full gives up released subjects first, then those not heard of for the longest time. `counts` has
     messages by topic and outcome, `newest_ms` the newest event time by topic.
@@ -59,6 +61,7 @@ class Table:
         self._campaigns: dict[str, list[Campaign]] = {}  # by id, by seq
         self._members: dict[str, dict[str, None]] = {}  # keys of subjects by the campaign of their newest decision
         self._labels: dict[str, list[Label]] = {}  # by key
+        self._round: RoundEvent | None = None  # the newest
         self._census: tuple[int, int, Census] | None = None  # as of when, after how many messages
 
     def take(self, topic: str, value: bytes | None, key: bytes | None) -> None:
@@ -96,6 +99,10 @@ class Table:
     def labels(self, key: str) -> tuple[Label, ...]:
         """Return what analysts said of `account:a1` or `campaign:c1`."""
         return tuple(self._labels.get(key, ()))
+
+    def round(self) -> RoundEvent | None:
+        """Return the newest round, if one was heard of."""
+        return self._round
 
     def census(self, now_ms: int) -> Census:
         """Count who stands where; as of the same second and messages it is not counted again."""
@@ -150,6 +157,16 @@ class Table:
             self._evict_campaigns()
         return "taken" if newest else "older"
 
+    def _enter_rounds(self, value: bytes, key: str) -> str:
+        event = decode_round(value)
+        if key != event.key:
+            return "bad"
+        if self._round is not None and event.seq < self._round.seq:
+            return "older"
+        self._round = event
+        self._hear("rounds", event.ts_ms)
+        return "taken"
+
     def _enter_labels(self, value: bytes, key: str) -> str:
         label = self._decoder.label(value)
         if key != label.key:
@@ -168,6 +185,8 @@ class Table:
         """Kafka's deletion of a key: what it named is forgotten, as it would not be known after a restart."""
         if topic == "enforcement":
             self._forget(key)
+        elif topic == "rounds":
+            self._round = None
         else:
             (self._campaigns if topic == "campaigns" else self._labels).pop(key, None)
         return "deleted"

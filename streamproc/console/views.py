@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from streamproc.telling import words
 from streamproc.telling.campaigns import STRICTEST_FIRST, Rung
+from streamproc.telling.near import look_alikes, not_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from streamproc.console.table import Census
     from streamproc.contract.decisions import Campaign, State
+    from streamproc.contract.rounds import RoundEvent
+    from streamproc.telling.near import LookAlike
 
-__all__ = ["STATES", "Fresh", "Part", "Row", "by_state", "fresh", "part_of", "rows", "rungs"]
+__all__ = ["STATES", "Fresh", "Near", "Part", "Row", "by_state", "fresh", "near", "part_of", "rows", "rungs"]
 
 STATES: Final[tuple[State, ...]] = ("confirmed", "suspected", "contained", "dormant", "cleared", "merged")
 Item = TypeVar("Item")
@@ -47,6 +50,14 @@ class Part(Generic[Item]):
     total: int
     number: int
     pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What the last round saw and left alone: in a sentence, and the groups that came nearest."""
+
+    what: str
+    groups: Sequence[LookAlike]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,17 @@ def rungs(census: Census) -> list[Rung]:
         Rung(action, words.RUNGS[action], counts[action, "shadow"], counts[action, "enforce"])
         for action in STRICTEST_FIRST
     ]
+
+
+def near(seen: RoundEvent | None) -> Near:
+    """Tell the newest round."""
+    if seen is None:
+        return Near(not_told(None), ())
+    what = (
+        f"The round of {words.stamp(seen.ts_ms)} looked at {words.count(seen.accounts, 'account')} and found them in "
+        f"{seen.communities:,} communities."
+    )
+    return Near(what, look_alikes(seen, ()))
 
 
 def part_of(items: Sequence[Item], number: int, size: int) -> Part[Item]:

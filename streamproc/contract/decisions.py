@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Action: TypeAlias = Literal["observe", "verify", "throttle", "restrict", "suspend", "release"]
 Family: TypeAlias = Literal["template", "synchrony", "history", "identity", "behaviour", "content"]
@@ -111,10 +114,24 @@ def encode(event: Enforcement | Campaign) -> bytes:
         ValueError: a number is not finite, which JSON cannot say.
         TypeError: a value is of a type that the contract does not know, such as a number of numpy's.
     """
-    for weight in _weights(event):
-        if weight is not None and not math.isfinite(weight):
-            raise ValueError(f"{event.key}: {weight} is not finite")
+    check_finite(event.key, _weights(event))
     return _encode(event)
+
+
+def check_finite(key: str, numbers: Iterable[float | None]) -> None:
+    """See that every number can be said in JSON.
+
+    Raises:
+        ValueError: one is not finite; the text names the `key` of its message.
+    """
+    for number in numbers:
+        if number is not None and not math.isfinite(number):
+            raise ValueError(f"{key}: {number} is not finite")
+
+
+def weights_of(reasons: Iterable[Reason]) -> list[float | None]:
+    """Every number of some reasons."""
+    return [one for reason in reasons for one in (reason.log10_lr, reason.observed, reason.expected)]
 
 
 def enforcement_id(subject: str, seq: int, action: str, policy: str) -> str:
@@ -136,7 +153,7 @@ def _weights(event: Enforcement | Campaign) -> list[float | None]:
     else:
         own = [event.log10_lr, *event.capabilities.values()]
         reasons = event.evidence
-    return own + [one for reason in reasons for one in (reason.log10_lr, reason.observed, reason.expected)]
+    return own + weights_of(reasons)
 
 
 _encode = msgspec.json.Encoder().encode

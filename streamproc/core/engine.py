@@ -51,4 +51,4 @@ class Engine:
         counts = Counter(batch.counts)
         counts.update(output.counts)
         counts.update(f"bad:{dead.reason}" for dead in batch.dead)
-        return Observed(output.enforcements, output.campaigns, output.rounds, counts, batch.dead)
+        return Observed(output.enforcements, output.campaigns, output.rounds, output.surveys, counts, batch.dead)

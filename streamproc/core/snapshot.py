@@ -17,7 +17,7 @@ import orjson
 from streamproc.core.arrays import Array
 
 MAGIC = b"SPSN"
-VERSION = 3
+VERSION = 4
 _HEAD = struct.Struct("<4sIQ")
 _DIGEST_BYTES = 16
 

@@ -30,7 +30,8 @@ __all__ = ["PARTITIONS", "broker_in", "folder_for", "worker_in"]
 
 PARTITIONS: Final = 4
 TOPICS: Final = {
-    "requests": PARTITIONS, "requests.dead": 1, "uses": 1, "enforcement": PARTITIONS, "campaigns": 1, "labels": 1,
+    "requests": PARTITIONS, "requests.dead": 1, "uses": 1, "enforcement": PARTITIONS, "campaigns": 1, "rounds": 1,
+    "labels": 1,
 }  # fmt: skip
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 15.0

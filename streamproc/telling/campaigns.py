@@ -1,4 +1,4 @@
-"""One campaign: its course, what was seen and not seen, what enforcing cuts off, what is like it and was left alone."""
+"""One campaign: its course, what was seen and not seen, what enforcing cuts off, what came near and was left alone."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING, Final
 from streamproc.telling import words
 from streamproc.telling.accounts import ends, holds
 from streamproc.telling.evidence import Blind, LabelTold, Weighed, blind_to, tell_label, weigh
+from streamproc.telling.near import LastRound, LookAlike, last_round, look_alikes, not_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from streamproc.contract.decisions import Action, Campaign, Enforcement, Kind, Link, Mode, State
     from streamproc.contract.labels import Label
+    from streamproc.contract.rounds import RoundEvent
 
-__all__ = ["ACTED_ON", "STRICTEST_FIRST", "CampaignTold", "CutOff", "LookAlike", "Member", "Moment", "Rung",
+__all__ = ["ACTED_ON", "STRICTEST_FIRST", "CampaignTold", "CutOff", "Member", "Moment", "Rung",
            "tell_campaign", "tell_members"]  # fmt: skip
 
 ACTED_ON: Final = ("throttle", "restrict", "suspend")
 STRICTEST_FIRST: Final[tuple[Action, ...]] = ("suspend", "restrict", "throttle", "verify", "observe")
 MODES: Final[tuple[Mode, ...]] = ("shadow", "enforce")
-MOST_LOOK_ALIKES: Final = 5
-NOT_TOLD: Final = (
-    "Groups that scored below the threshold are not published by the worker, so the nearest of those cannot be shown; "
-    "nor is how often a suspected one was hit, so those that only the day's budget holds back are not told apart."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +75,6 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class LookAlike:
-    """A campaign that was suspected and not acted on; `shared` templates it has in common with the one told."""
-
-    campaign: str
-    log10_lr: float
-    likelier: str
-    members: int
-    exchanges: int
-    families: tuple[str, ...]
-    shared: int
-
-
-@dataclass(frozen=True, slots=True)
 class CampaignTold:
     """An account of a campaign, as of `now_ms`; `course` oldest first."""
 
@@ -114,8 +98,9 @@ class CampaignTold:
     links: tuple[Link, ...]
     asks_for: tuple[tuple[str, float], ...]  # class of task and its share, the largest first
     cut_off: CutOff
+    last_round: LastRound | None  # None if no round is known that saw it
     look_alikes: tuple[LookAlike, ...]
-    not_told: str
+    not_told: str  # what cannot be shown of them, empty if all can
     predecessor: str | None
     merged_into: str | None
     labels: tuple[LabelTold, ...]
@@ -128,6 +113,7 @@ def tell_campaign(
     others: Iterable[Campaign],
     now_ms: int,
     labels: Sequence[Label] = (),
+    seen: RoundEvent | None = None,
 ) -> CampaignTold:
     """Tell the account of one campaign.
 
@@ -137,9 +123,11 @@ def tell_campaign(
         others: the newest event of each campaign, this one may be among them.
         now_ms: as of when; what has lapsed by then does not hold.
         labels: what analysts said of it.
+        seen: the newest round, if one was heard of.
     """
     course = sorted({event.seq: event for event in states}.values(), key=lambda event: event.seq)
     newest = course[-1]
+    suspected = [one for one in others if one.state == "suspected" and one.campaign != newest.campaign]
     return CampaignTold(
         id=newest.campaign,
         now_ms=now_ms,
@@ -161,8 +149,9 @@ def tell_campaign(
         links=newest.links,
         asks_for=tuple(sorted(newest.capabilities.items(), key=lambda pair: (-pair[1], pair[0]))),
         cut_off=_cut_off(newest, held, now_ms),
-        look_alikes=_look_alikes(newest, others),
-        not_told=NOT_TOLD,
+        last_round=last_round(seen, newest.campaign),
+        look_alikes=look_alikes(seen, suspected, newest.links),
+        not_told=not_told(seen),
         predecessor=newest.predecessor,
         merged_into=newest.merged_into,
         labels=tuple(tell_label(label) for label in sorted(labels, key=lambda one: one.ts_ms)),
@@ -242,17 +231,3 @@ def _cut_off_words(shadow: int, enforce: int, a_day: int) -> str:
     else:
         return f"Nobody is limited, and enforcing would limit nobody now. {pace}"
     return f"{limited} {pace}"
-
-
-def _look_alikes(event: Campaign, others: Iterable[Campaign]) -> tuple[LookAlike, ...]:
-    """Suspected campaigns, those that share most templates first, then those with the most evidence."""
-    own = {(link.field, link.value) for link in event.links}
-    found = [
-        LookAlike(
-            other.campaign, other.log10_lr, words.likelier(other.log10_lr), other.members, other.exchanges,
-            _families(other), sum((link.field, link.value) in own for link in other.links),
-        )
-        for other in others
-        if other.state == "suspected" and other.campaign != event.campaign
-    ]  # fmt: skip
-    return tuple(sorted(found, key=lambda one: (-one.shared, -one.log10_lr, one.campaign))[:MOST_LOOK_ALIKES])

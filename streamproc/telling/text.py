@@ -50,12 +50,13 @@ def campaign_lines(told: CampaignTold) -> list[str]:
     lines += evidence_lines(told.evidence, "    ")
     lines += _seen_lines(told)
     lines.append(f"  enforcing: {told.cut_off.what}")
+    lines += [f"    {told.last_round.what}"] if told.last_round else []
     lines += [
         f"    {rung.action:<9} {rung.shadow:>6,} in shadow {rung.enforce:>6,} enforced"
         for rung in told.cut_off.rungs
         if rung.shadow or rung.enforce
     ]
-    return lines + _look_alike_lines(told)
+    return lines + _outsider_lines(told) + _look_alike_lines(told)
 
 
 def evidence_lines(evidence: Iterable[Weighed], indent: str = "") -> list[str]:
@@ -109,13 +110,26 @@ def _seen_lines(told: CampaignTold) -> list[str]:
     return lines
 
 
+def _outsider_lines(told: CampaignTold) -> list[str]:
+    last = told.last_round
+    if last is None or not last.outsiders:
+        return []
+    lines = [f"  not held to be members: {words.count(last.outsiders, 'account')} that use its templates, the nearest:"]
+    return lines + [
+        f"    {one.account}  {words.count(one.requests, 'request')} for {one.components} of its templates, "
+        f"{words.percent(one.share)} of its traffic; {words.percent(one.exclusive)} of their users are members"
+        for one in last.nearest
+    ]
+
+
 def _look_alike_lines(told: CampaignTold) -> list[str]:
     lines = ["  look-alikes that were not acted on:"]
-    lines += [
-        f"    {one.campaign}  {one.log10_lr:+.2f}  {words.count(one.members, 'account')}, "
-        f"{words.count(one.shared, 'template')} in common"
-        for one in told.look_alikes
-    ]
+    for one in told.look_alikes:
+        lines.append(
+            f"    {one.log10_lr:+.2f}  {one.what}{f' {one.campaign}' if one.campaign else ''}: "
+            f"{words.count(one.accounts, 'account')}, {words.count(one.shared, 'template')} in common"
+        )
+        lines.append(f"           {one.why}{f' {one.against}' if one.against else ''}")
     if not told.look_alikes:
-        lines.append("    none is suspected")
-    return [*lines, f"    {told.not_told}"]
+        lines.append("    none")
+    return [*lines, f"    {told.not_told}"] if told.not_told else lines

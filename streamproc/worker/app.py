@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -52,7 +53,10 @@ def run(settings: Settings, *, owned: bool = False) -> int:
         PolicyError: the policy cannot be used.
     """
     policy = load_policy(settings)
-    partitions = asyncio.run(topics.ensure(settings))[settings.topics.requests]
+    found = asyncio.run(topics.ensure(settings))
+    partitions = found[settings.topics.requests]
+    if settings.topics.rounds not in found:
+        settings = replace(settings, topics=replace(settings.topics, rounds=""))
     if owned:
         threading.Thread(target=_end_with_input, daemon=True).start()
     worker = Worker(settings, policy, partitions)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from streamproc import heap
 from streamproc.contract.decisions import encode
 from streamproc.contract.labels import Label
+from streamproc.contract.rounds import encode_round
 from streamproc.core.accounts.batch import Dead
 from streamproc.core.accounts.reducer import Accounts
 from streamproc.core.campaigns.reducer import Campaigns, Output
@@ -197,6 +198,8 @@ class CampaignsStage:
                 self._ahead[event.key] = event
         for campaign in output.campaigns:
             await self._outbox.send(self._topics.campaigns, encode(campaign), key=campaign.key)
+        for survey in output.surveys if self._topics.rounds else ():
+            await self._outbox.send(self._topics.rounds, encode_round(survey), key=survey.key)
         if output.rounds:
             held_ms = output.rounds[-1].ts_ms
             self._ahead = {key: event for key, event in self._ahead.items() if event.ts_ms > held_ms}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TOPICS", "Topic", "TopicError", "ensure"]
 
+log = logging.getLogger(__name__)
+
 DAY_MS: Final = 86_400_000
 AS_TOLD: Final = 0  # partitions: as many as KAFKA_PARTITIONS says
 VISIBLE_TRIES: Final = 200
@@ -35,7 +37,7 @@ class Topic:
     """One topic: the setting that names it, how it is created, and why so.
 
     An existing topic may have another number of partitions unless it is `single`, and another retention, but
-    not another cleanup policy.
+    not another cleanup policy. Without an `optional` one, where it may not be created, the worker does without it.
     """
 
     setting: str
@@ -44,6 +46,7 @@ class Topic:
     retention_ms: int | None
     reason: str
     single: bool = False
+    optional: bool = False
 
     def config(self) -> dict[str, str]:
         """Return the settings to create it with."""
@@ -59,6 +62,7 @@ TOPICS: Final = (
     Topic("uses", 1, "delete", 4 * DAY_MS, "the global reducer needs them all, in one order", single=True),
     Topic("enforcement", AS_TOLD, "compact", None, "the newest of a subject is the whole truth about it"),
     Topic("campaigns", 1, "compact", None, "the newest of a campaign is the whole truth about it"),
+    Topic("rounds", 1, "compact", None, "the newest round is the whole truth about what came near", optional=True),
     Topic("labels", 1, "compact", None, "what an analyst said of a subject must not lapse with time"),
 )
 
@@ -73,6 +77,8 @@ class Found:
 
 async def ensure(settings: Settings) -> dict[str, int]:
     """Create the topics that are missing, check the others, and return topic name -> number of partitions.
+
+    An optional topic that may not be created is said in the log and left out.
 
     Raises:
         TopicError: a topic that may not be created, or one whose partitions or cleanup.policy are wrong.
@@ -90,14 +96,13 @@ async def ensure(settings: Settings) -> dict[str, int]:
     try:
         found = await _found(client, wanted)
         missing = {name: topic for name, topic in wanted.items() if name not in found}
-        if missing:
-            await _create(client, missing, kafka)
+        if missing and await _create(client, missing, kafka):
             found = await _visible(client, wanted)
     finally:
         await client.close()
-    for name, topic in wanted.items():
-        _check(name, topic, found[name])
-    return {name: found[name].partitions for name in wanted}
+    for name, one in found.items():
+        _check(name, wanted[name], one)
+    return {name: one.partitions for name, one in found.items()}
 
 
 async def _partitions(client: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
@@ -145,7 +150,19 @@ async def _cleanup_policies(client: AIOKafkaAdminClient, names: list[str]) -> di
     }
 
 
-async def _create(client: AIOKafkaAdminClient, missing: Mapping[str, Topic], kafka: KafkaSettings) -> None:
+async def _create(client: AIOKafkaAdminClient, missing: Mapping[str, Topic], kafka: KafkaSettings) -> bool:
+    """Create them; False if that is not allowed and all of them are optional."""
+    try:
+        await _ask_for(client, missing, kafka)
+    except TopicError as reason:
+        if not all(topic.optional for topic in missing.values()):
+            raise
+        log.warning("going on without: %s", reason)
+        return False
+    return True
+
+
+async def _ask_for(client: AIOKafkaAdminClient, missing: Mapping[str, Topic], kafka: KafkaSettings) -> None:
     new = [
         NewTopic(
             name=name,

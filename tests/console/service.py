@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 
 from streamproc.contract.decisions import Campaign, Enforcement, encode
 from streamproc.contract.labels import Label, encode_label
+from streamproc.contract.rounds import RoundEvent, encode_round
 from tests.telling import events
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "a-token-of-some-length"  # noqa: S105 - the tests' own
-TOPICS = {"enforcement": 3, "campaigns": 1, "labels": 1}
-TIMES = ("ts_ms", "first_seen_ms", "expires_ms")
+TOPICS = {"enforcement": 3, "campaigns": 1, "rounds": 1, "labels": 1}
+TIMES = ("ts_ms", "first_seen_ms", "expires_ms", "since_ms", "until_ms")
 
 
 def now(event: Any) -> Any:
@@ -44,6 +45,8 @@ def message(event: Any) -> tuple[str, bytes, bytes]:
     key = event.key.encode()
     if isinstance(event, Label):
         return "labels", key, encode_label(event)
+    if isinstance(event, RoundEvent):
+        return "rounds", key, encode_round(event)
     assert isinstance(event, (Campaign, Enforcement))
     return ("campaigns" if isinstance(event, Campaign) else "enforcement"), key, encode(event)
 

@@ -109,6 +109,7 @@ def page(world: World, browser: Browser) -> Iterator[Page]:
 def test_an_analyst_finds_the_campaign_reads_why_and_frees_an_honest_account(world: World, page: Page) -> None:
     held = {name: row for name, row in world.newest().items() if row["action"] in {"throttle", "restrict", "suspend"}}
     page.goto("/")
+    assert "below the threshold" in page.get_by_role("region", name="Came near").inner_text()
     page.get_by_role("region", name="Confirmed").get_by_role("link").first.click()
     campaign = page.get_by_role("heading", level=1).inner_text().split()[1]
     members = {name for name, row in held.items() if row["campaign"] == campaign}
@@ -123,7 +124,9 @@ def test_an_analyst_finds_the_campaign_reads_why_and_frees_an_honest_account(wor
     assert (
         f"{len(members)} members are limited by gateways" in page.get_by_role("region", name="enforcing").inner_text()
     )
-    assert "not published by the worker" in page.get_by_role("region", name="Look-alikes").inner_text()
+    assert "below the threshold" in page.get_by_role("region", name="Look-alikes").inner_text()
+    assert "its members were served" in page.get_by_role("region", name="enforcing").inner_text()
+    assert "Of the account" in page.get_by_role("region", name="held to be no member").inner_text()
 
     page.get_by_role("searchbox").fill(honest)
     page.get_by_role("button", name="Find").click()

@@ -9,8 +9,9 @@ import pytest
 
 from streamproc.console import table as tables
 from streamproc.console.table import Table
+from streamproc.contract.rounds import KEY, encode_round
 from tests.console.service import message
-from tests.telling.events import DAY, HOUR, NOW, campaign, decision, label
+from tests.telling.events import DAY, HOUR, NOW, campaign, community, decision, label, seen
 
 
 def filled(*said: Any, most: int = 1_000) -> Table:
@@ -134,3 +135,15 @@ def test_labels_are_kept_by_time_and_once_each() -> None:
     made = filled(second, first, second)
     assert made.labels("account:a1") == (first, second)
     assert made.newest_ms == {"labels": NOW - HOUR}
+
+
+def test_the_newest_round_is_kept_whatever_the_order_until_it_is_deleted() -> None:
+    older, newer = seen(ago_ms=3 * HOUR), seen((community(),), ago_ms=HOUR)
+    for order in ((older, newer), (newer, older)):
+        made = filled(*order)
+        assert made.round() == newer
+        assert made.newest_ms["rounds"] == newer.ts_ms
+    made.take("rounds", encode_round(older), b"other")
+    assert made.counts["rounds", "bad"] == 1
+    made.take("rounds", None, KEY.encode())
+    assert made.round() is None

@@ -8,7 +8,7 @@ import pytest
 
 from streamproc.console import views
 from streamproc.console.table import Census
-from tests.telling.events import DAY, NOW, campaign
+from tests.telling.events import DAY, NOW, campaign, community, in_round, seen
 
 
 def test_a_list_has_those_with_the_most_evidence_first_and_whom_they_limit() -> None:
@@ -57,3 +57,10 @@ def test_how_fresh_it_is_is_said_in_a_sentence(change: dict[str, Any], said: str
     fresh = views.fresh(**(state | change))
     assert said in fresh.what
     assert fresh.stale is stale
+
+
+def test_what_came_near_is_told_of_the_newest_round() -> None:
+    told = views.near(seen((community(), community(campaign="c1")), (in_round(),)))
+    assert told.what == "The round of 2027-01-15 07:00 UTC looked at 2,000 accounts and found them in 21 communities."
+    assert [one.accounts for one in told.groups] == [30]
+    assert "No round is on the topic yet" in views.near(None).what

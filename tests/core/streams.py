@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamproc.contract import encode
+from streamproc.contract.rounds import encode_round
 from streamproc.core import policy as policies
 from streamproc.core.accounts import batch as batches
 from streamproc.core.accounts.reducer import Accounts
@@ -23,6 +24,7 @@ from streamproc.core.uses import COLUMNS, DTYPES, SERVED, Uses
 
 if TYPE_CHECKING:
     from streamproc.contract import Campaign, Enforcement
+    from streamproc.contract.rounds import RoundEvent
     from streamproc.core.accounts.batch import Batch
     from streamproc.core.campaigns.reducer import Output
     from streamproc.core.policy import Policy
@@ -63,6 +65,7 @@ class Said:
 
     enforcements: list[Enforcement] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
+    surveys: list[RoundEvent] = field(default_factory=list)
     dead: list[tuple[int, int, str, str, bytes | None]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     rounds: int = 0
@@ -75,13 +78,18 @@ class Said:
     def hear(self, output: Output) -> None:
         self.enforcements += output.enforcements
         self.campaigns += output.campaigns
+        self.surveys += output.surveys
         self.counts.update(output.counts)
         self.rounds += len(output.rounds)
 
-    def decisions(self) -> tuple[list[bytes], list[bytes]]:
-        """Enforcements in the order in which they are written, and campaigns, as bytes."""
+    def decisions(self) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Enforcements in the order in which they are written, campaigns and rounds, as bytes."""
         ordered = sorted(self.enforcements, key=lambda event: (event.ts_ms, event.subject.id, event.seq))
-        return [encode(event) for event in ordered], [encode(event) for event in self.campaigns]
+        return (
+            [encode(event) for event in ordered],
+            [encode(event) for event in self.campaigns],
+            [encode_round(event) for event in self.surveys],
+        )
 
     def whole(self) -> tuple[Any, ...]:
         """Everything that must not depend on chunks; the count of unknown fields is a sample of each run."""
@@ -188,6 +196,7 @@ def messages(
         sent.append(Message(again, sent[at].account, sent[at].value))
     for at in np.flatnonzero(rng.random(len(events)) < bad).tolist():
         sent.append(_bad(events[at], sent[at].arrives_ms, int(rng.integers(len(_BAD)))))
+    sent += _turned_away(np.random.default_rng(seed + 2))
     if skewed is not None:
         sent += _skewed(np.random.default_rng(seed + 1), *skewed)
     return sorted(sent, key=lambda message: message.arrives_ms)
@@ -314,6 +323,16 @@ _BAD: tuple[Callable[[dict[str, Any]], bytes | None], ...] = (
     lambda made: _value(made | {"id": made["id"] + "f", "ts_ms": made["ts_ms"] + 30 * DAY_MS}),
     lambda made: _value(made | {"id": made["id"] + "g", "ts_ms": made["ts_ms"] + 2 * HOUR_MS}),
 )
+
+
+def _turned_away(rng: np.random.Generator) -> list[Message]:
+    """Requests of members that a gateway has refused since their campaign was confirmed."""
+    made = []
+    for number in range(6):
+        times = START_MS + rng.integers(4 * HOUR_MS, 7 * HOUR_MS, 12)
+        made += _of_account(rng, f"m{number}", times, _templates(rng, 3), drift=0)
+    refused = [one | {"id": f"{one['id']}r", "status": 429, "error": "blocked"} for one in made]
+    return [Message(one["ts_ms"], one["account"], _value(one)) for one in refused]
 
 
 def _skewed(rng: np.random.Generator, account: str, by_ms: int) -> list[Message]:

@@ -16,6 +16,7 @@ from streamproc.contract.decisions import (
     enforcement_id,
 )
 from streamproc.contract.labels import Label, LabelSubject, Word
+from streamproc.contract.rounds import CampaignRound, Community, Outsider, RoundEvent
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
@@ -52,6 +53,35 @@ def decision(name: str = "a1", action: Action = "throttle", ago_ms: int = HOUR, 
         "reasons": () if action == "release" else (BIRTHS,), "policy": "p-1",
     }  # fmt: skip
     return Enforcement(**(told | more))
+
+
+def community(**more: Any) -> Community:
+    told: dict[str, Any] = {
+        "view_hours": 72, "accounts": 30, "organisations": 28, "score": 0.1, "threshold": 0.5, "log10_lr": 0.2,
+        "families": ("synchrony",), "short_of": ("score",), "campaign": None, "evidence": (BIRTHS, PATHWAYS),
+        "links": (Link(field="template_fp", value="00bb", accounts=20),),
+    }  # fmt: skip
+    return Community(**(told | more))
+
+
+def in_round(name: str = "c1", **more: Any) -> CampaignRound:
+    told: dict[str, Any] = {
+        "campaign": name, "state": "confirmed", "hits": 3, "withheld": False, "served": 47, "turned_away": 3,
+        "outsiders": 12,
+        "nearest": (Outsider(account="near-1", requests=4, components=2, share=0.57, exclusive=0.5),),
+    }  # fmt: skip
+    return CampaignRound(**(told | more))
+
+
+def seen(
+    nearest: tuple[Community, ...] = (), campaigns: tuple[CampaignRound, ...] = (), ago_ms: int = HOUR
+) -> RoundEvent:
+    """A round event."""
+    ts_ms = NOW - ago_ms
+    return RoundEvent(
+        seq=ts_ms * 8, ts_ms=ts_ms, since_ms=ts_ms - 2 * HOUR, until_ms=ts_ms, accounts=2_000, communities=21,
+        nearest=nearest, campaigns=campaigns, policy="p-1",
+    )  # fmt: skip
 
 
 def label(subject: str = "a1", word: Word = "lawful", ago_ms: int = HOUR, **more: Any) -> Label:

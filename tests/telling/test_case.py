@@ -12,7 +12,7 @@ import pytest
 
 from streamproc.contract.decisions import Link, Reason
 from streamproc.explain import Gathered, UnknownSubjectError, explain
-from tests.telling.events import HOUR, NOW, campaign, decision, label
+from tests.telling.events import HOUR, NOW, campaign, community, decision, in_round, label, seen
 
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}{% raw %}&amp;\u202e"""
 
@@ -20,7 +20,10 @@ HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}{%
 def gathered(**more: Any) -> Gathered:
     states = [campaign(ago_ms=3 * HOUR, state="suspected"), campaign(), campaign("c2", state="suspected")]
     decisions = [decision(f"a{n}") for n in range(25)] + [decision("a1", "observe", 3 * HOUR)]
-    told: dict[str, Any] = {"now_ms": NOW, "enforcements": decisions, "campaigns": states, "labels": [label("a1")]}
+    rounds = [seen((community(),), (in_round(), in_round("c2")), ago_ms=ago_ms) for ago_ms in (HOUR, 3 * HOUR)]
+    told: dict[str, Any] = {
+        "now_ms": NOW, "enforcements": decisions, "campaigns": states, "labels": [label("a1")], "rounds": rounds,
+    }  # fmt: skip
     return Gathered("a test", **(told | more))
 
 
@@ -45,7 +48,8 @@ def test_a_campaigns_case_says_the_same_in_all_three_forms() -> None:
     text, page, data = case.text(), Page(case.html()).text, orjson.dumps(case.to_dict()).decode()
     for said in (
         "90 % of the accounts first used the shared templates", "organisations", "enforcing would limit 25 members",
-        "are not published by the worker", "00aa", "c2", "a19",
+        "05:00 UTC to 2027-01-15 07:00 UTC its members were served 47 requests, and 3 more were turned away",
+        "near-1", "community of the last 72 hours", "0.40 below the threshold", "00aa", "c2", "a19",
     ):  # fmt: skip
         assert said in text
         assert said in page
@@ -59,7 +63,8 @@ def test_an_accounts_case_tells_its_campaign_and_names_no_other_account() -> Non
     for form in (case.text(), case.html(), orjson.dumps(case.to_dict()).decode()):
         assert "a course" in form
         assert "c1" in form
-        assert not re.search(r"\ba(?:0|2\d?)\b", form)
+        assert "12 accounts" in form or '"outsiders":12' in form
+        assert not re.search(r"\ba(?:0|2\d?)\b|near-1", form)
     assert [step["action"] for step in case.to_dict()["told"]["account"]["steps"]] == ["observe", "throttle"]
 
 
@@ -88,7 +93,7 @@ def test_the_page_needs_nothing_else() -> None:
 
 def hostile(event: Any) -> Any:
     """The event with every text that is no code of the contract, and every text inside of it, replaced."""
-    codes = {"kind", "action", "mode", "state", "family", "families", "label", "v"}
+    codes = {"kind", "action", "mode", "state", "family", "families", "short_of", "label", "v"}
 
     def fill(value: Any, name: str = "") -> Any:
         if isinstance(value, msgspec.Struct):
@@ -109,6 +114,7 @@ def test_hostile_text_in_any_field_stays_text() -> None:
         enforcements=[hostile(decision())],
         campaigns=[hostile(campaign(predecessor="x", merged_into="x")), hostile(campaign("c2", 2 * HOUR))],
         labels=[hostile(label("a1", "vetted", program="p"))],
+        rounds=[hostile(seen((community(),), (in_round(),)))],
     )
     made.campaigns.append(msgspec.structs.replace(made.campaigns[0], campaign="c9", state="suspected"))
     clean = {tag for subject in ("a1", "c1") for tag, _ in Page(explain(subject, gathered()).html()).elements}

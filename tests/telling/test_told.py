@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from streamproc.contract.decisions import Action, Link, Reason
+from streamproc.contract.decisions import Action, Reason
 from streamproc.core.campaigns.statistics import STATISTICS
 from streamproc.telling import tell_account, tell_campaign
 from streamproc.telling.campaigns import tell_members
@@ -110,20 +110,6 @@ def test_what_enforcing_cuts_off_counts_members_at_throttle_or_above_in_force_no
         "suspend": len(modes), "restrict": 0, "throttle": 0, "verify": 0, "observe": 1,
     }  # fmt: skip
     assert told.exchanges_a_day == round(1_000 / (47 / 24))
-
-
-def test_look_alikes_are_the_suspected_ones_by_what_they_share() -> None:
-    def suspected(name: str, log10_lr: float, *values: str) -> object:
-        links = tuple(Link(field="template_fp", value=value, accounts=3) for value in values)
-        return campaign(name, state="suspected", log10_lr=log10_lr, links=links)
-
-    others = [
-        suspected("far", 0.1, "ff"), suspected("near", 0.1, "00aa", "ff"), suspected("heavy", 1.5), campaign("c1"),
-        campaign("c3"), campaign("c4", state="cleared"),
-    ]  # fmt: skip
-    told = tell_campaign([campaign()], [], others, NOW)  # type: ignore[arg-type]
-    assert [(one.campaign, one.shared) for one in told.look_alikes] == [("near", 1), ("heavy", 0), ("far", 0)]
-    assert "not published by the worker" in told.not_told
 
 
 def test_members_are_told_those_in_force_first_then_the_strictest_then_the_likeliest() -> None:

@@ -31,7 +31,9 @@ def embedded_broker() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def embedded_pipeline() -> Iterator[str]:
     """All of the worker's topics under their plain names."""
-    topics = {"requests": 4, "requests.dead": 1, "uses": 1, "enforcement": 4, "campaigns": 1, "labels": 1}
+    topics = {
+        "requests": 4, "requests.dead": 1, "uses": 1, "enforcement": 4, "campaigns": 1, "rounds": 1, "labels": 1,
+    }  # fmt: skip
     with broker.embedded(topics) as address:
         yield address
 

@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from streamproc.contract.decisions import encode
+from streamproc.contract.rounds import encode_round
 from streamproc.core import policy as policies
 from streamproc.replay import Replayed, replay
 from streamproc.sim import scenario
@@ -82,6 +83,9 @@ class Traffic:
     def campaigns(self) -> set[bytes]:
         return set(map(encode, self.replayed.campaigns))
 
+    def rounds(self) -> set[bytes]:
+        return set(map(encode_round, self.replayed.surveys))
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -131,7 +135,7 @@ class Pipeline:
         return f"{self.name}.{plain}" if self.name else plain
 
     def environment(self, port: int, **more: str) -> dict[str, str]:
-        names = ("requests", "dead", "uses", "enforcement", "campaigns", "labels")
+        names = ("requests", "dead", "uses", "enforcement", "campaigns", "rounds", "labels")
         return {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": self.address,

@@ -38,6 +38,7 @@ def agrees(pipeline: Pipeline, traffic: Traffic) -> None:
     """Everything said is said by the replay, byte by byte, and the other way round."""
     assert set(pipeline.said("enforcement")) == traffic.enforcements(), pipeline.log()
     assert set(pipeline.said("campaigns")) == traffic.campaigns()
+    assert set(pipeline.said("rounds")) == traffic.rounds()
 
 
 def holds_the_newest(pipeline: Pipeline, traffic: Traffic) -> None:

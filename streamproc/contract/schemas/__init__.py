@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-NAMES = ("request-event", "enforcement-event", "campaign-event", "label-event")
+NAMES = ("request-event", "enforcement-event", "campaign-event", "label-event", "round-event")
 
 
 def load(name: str) -> dict[str, Any]:

@@ -21,10 +21,11 @@ DAY_MS = 86_400_000
 
 
 class Closed(NamedTuple):
-    """A closed slot, and how many of its uses brought a new value over their account's budget."""
+    """A closed slot, and what of it is not in its block."""
 
     block: Block
-    evicted: int
+    evicted: int  # uses that brought a new value over their account's budget
+    turned_away: Keys  # account key of each use that an enforcement turned away
 
 
 def close(
@@ -35,9 +36,10 @@ def close(
     Uses that an enforcement turned away are left out: what enforcement causes is no evidence.  An account may found
     `new_values` components a day.
     """
-    served = np.flatnonzero((uses.flags & ENFORCED) == 0)
-    if served.size < len(uses):
-        uses = uses.take(served)
+    enforced = (uses.flags & ENFORCED) > 0
+    turned_away = uses.account[enforced]
+    if turned_away.size:
+        uses = uses.take(np.flatnonzero(~enforced))
     start_ms = slot * slot_ms
     keys, first = np.unique(uses.account, return_index=True)
     per_account = accounts.enter(keys, uses.names)
@@ -51,7 +53,7 @@ def close(
         start_ms, start_ms + slot_ms, rows, component, offset, uses.tok_in, uses.tok_out,
         uses.turns, flags, uses.task_class, uses.elicits,
     )  # fmt: skip
-    return Closed(block, evicted)
+    return Closed(block, evicted, turned_away)
 
 
 def _sittings(uses: Uses, rows: Rows, first: Ints, last_ms: Ints) -> Bytes:

@@ -95,11 +95,30 @@ def take_members(
     }
     _count_exchanges(campaign, scores, traffic, views[0], tables)
     campaign.members = scores
-    campaign.links = _links(core, rows, views[0], tables)
+    campaign.links = links(core, _held(core, rows, views[0]), tables)
     campaign.capabilities = _capabilities(rows, views[0])
     unknown = np.count_nonzero(tables.accounts.facts("org")[rows] == 0)
     campaign.limited = bool(2 * unknown > rows.size)
     return scores
+
+
+def overlap(members: Keys, campaign: Campaign) -> float:
+    """Members shared with a campaign's; a confirmed one counts with whom it now holds, too."""
+    held = np.array(sorted(campaign.members), np.uint64)
+    return max(shared(members, campaign.hits[-1].members), shared(members, held))
+
+
+def shared(some: Keys, others: Keys) -> float:
+    """Accounts in both over those of the smaller; keys ascending."""
+    smaller = min(some.size, others.size)
+    return np.intersect1d(some, others, assume_unique=True).size / smaller if smaller else 0.0
+
+
+def links(core: Rows, held: Ints, tables: Tables) -> tuple[tuple[str, int], ...]:
+    """Of the components `core`, those that most accounts hold (`held`, of each), as (template, accounts)."""
+    order = np.lexsort((core, -held))[:SHOWN_LINKS]
+    founders = tables.components.founder(core[order])
+    return tuple((f"{int(f):016x}", int(n)) for f, n in zip(founders, held[order], strict=True))
 
 
 def keep_watch(campaign: Campaign, core: Rows, exclusive: Floats, ts_ms: int, tables: Tables, policy: Policy) -> None:
@@ -133,7 +152,7 @@ def _joined(members: Keys, ts_ms: int, tables: Tables, policy: Policy) -> list[C
         for campaign in tables.memory.campaigns.values()
         if campaign.state not in {"merged", "cleared"}
         and ts_ms - campaign.last_hit_ms < tables.span_ms
-        and _overlap(members, campaign) >= policy.confirm.min_overlap
+        and overlap(members, campaign) >= policy.confirm.min_overlap
     ]
 
 
@@ -154,18 +173,6 @@ def _campaign_of(one: _Found, ts_ms: int, tables: Tables, policy: Policy) -> Cam
     campaign.hits = [Hit(ts_ms, one.members, one.core, one.log10_lr)]
     campaigns[campaign.id] = campaign
     return campaign
-
-
-def _overlap(members: Keys, campaign: Campaign) -> float:
-    """Shared members over those of the smaller; a confirmed campaign counts with whom it now holds, too."""
-    newest = campaign.hits[-1].members
-    held = np.array(sorted(campaign.members), np.uint64)
-    best = 0.0
-    for other in (newest, held):
-        if other.size and members.size:
-            shared = np.intersect1d(members, other, assume_unique=True).size
-            best = max(best, shared / min(members.size, other.size))
-    return best
 
 
 def _first_seen(one: _Found) -> int:
@@ -222,12 +229,15 @@ def _confirm(hit: Sequence[Campaign], ts_ms: int, tables: Tables, policy: Policy
             recent += 1
 
 
-def withheld(ts_ms: int, tables: Tables, policy: Policy) -> int:
+def withheld(ts_ms: int, tables: Tables, policy: Policy) -> list[Campaign]:
     """Campaigns hit in this round that only the day's budget leaves suspected."""
-    return sum(
-        campaign.state == "suspected" and campaign.last_hit_ms == ts_ms and len(campaign.hits) >= policy.confirm.rounds
+    return [
+        campaign
         for campaign in tables.memory.campaigns.values()
-    )
+        if campaign.state == "suspected"
+        and campaign.last_hit_ms == ts_ms
+        and len(campaign.hits) >= policy.confirm.rounds
+    ]
 
 
 def _age(campaign: Campaign, ts_ms: int, tables: Tables, policy: Policy) -> bool:
@@ -261,14 +271,11 @@ def _count_exchanges(
         campaign.leaked += int(traffic.requests[row])
 
 
-def _links(core: Rows, rows: Ints, view: View, tables: Tables) -> tuple[tuple[str, int], ...]:
-    """The core's components that most members hold, as (template, members)."""
+def _held(core: Rows, rows: Ints, view: View) -> Ints:
+    """How many of the members at `rows` hold each component of the core."""
     member = np.zeros(view.requests.size, np.bool_)
     member[rows] = True
-    held = np.bincount(view.pair_component[member[view.pair_account]], minlength=view.holders.size)[core]
-    order = np.lexsort((core, -held))[:SHOWN_LINKS]
-    founders = tables.components.founder(core[order])
-    return tuple((f"{int(f):016x}", int(n)) for f, n in zip(founders, held[order], strict=True))
+    return np.bincount(view.pair_component[member[view.pair_account]], minlength=view.holders.size)[core]
 
 
 def _capabilities(rows: Ints, view: View) -> dict[str, float]:

@@ -33,7 +33,8 @@ class Judged:
     z: Floats  # (n, statistics) against the lawful null, NaN where blind
     scores: Scores
     carried: Floats  # (n, memories) mean of what the community's accounts carry
-    eligible: Bools  # (n,) of enough organisations, with evidence of enough families
+    spoken: Bools  # (n,) evidence of enough families
+    eligible: Bools  # (n,) and of enough organisations
     organisations: Ints  # (n,) a missing one counts as its own
 
 
@@ -80,8 +81,9 @@ class Judge:
         carry_on(carried, now, self._share)
         mean = mean_carried(carried[inside], community[inside], cores.n)
         organisations = distinct(cores, cores.member_org)
-        eligible = self._families(scores) & (organisations >= self._confirm.min_organisations)
-        return Judged(view, community, cores, measures, z, scores, mean, eligible, organisations)
+        spoken = self._families(scores)
+        eligible = spoken & (organisations >= self._confirm.min_organisations)
+        return Judged(view, community, cores, measures, z, scores, mean, spoken, eligible, organisations)
 
     def reasons(self, judged: Judged, community: int, column: int) -> tuple[Reason, ...]:
         """The evidence of one community of view number `column`, the weightiest first."""

@@ -56,6 +56,7 @@ def dump(reducer: Campaigns) -> Pieces:
     arrays = snapshot.under("accounts", tables.accounts.arrays())
     arrays |= snapshot.under("components", tables.components.arrays())
     arrays |= snapshot.under("habits", tables.habits.snapshot())
+    arrays |= snapshot.under("turned_away", reducer.turned_away.arrays())
     for number, block in enumerate(reducer.running):
         arrays |= snapshot.under(f"running{number}", blocks.to_arrays(block))
     for number, (_, part) in enumerate(waiting):
@@ -94,6 +95,7 @@ def _load_tables(reducer: Campaigns, meta: dict[str, Any], arrays: snapshot.Arra
     tables.accounts.load(snapshot.within("accounts", arrays))
     tables.components.load(snapshot.within("components", arrays))
     tables.habits.restore({name: array.view(np.int64) for name, array in snapshot.within("habits", arrays).items()})
+    reducer.turned_away.load(snapshot.within("turned_away", arrays))
     small = written.read(meta["small"].encode(), _Small)
     tables.memory = small.memory
     reducer.watched = small.watched

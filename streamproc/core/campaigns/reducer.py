@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamproc import contract
-from streamproc.core.campaigns import closing, days, labels, ladder, persist, relief
+from streamproc.core.campaigns import closing, days, labels, ladder, persist, relief, survey
 from streamproc.core.campaigns import round as rounds
 from streamproc.core.campaigns.accounts import AccountTable
 from streamproc.core.campaigns.blocks import Block, merge
@@ -23,6 +23,7 @@ from streamproc.core.campaigns.judge import Judge
 from streamproc.core.campaigns.memory import Memory, Standing
 from streamproc.core.campaigns.saying import LABEL, ROUND, WATCH, campaign_event, enforcement
 from streamproc.core.campaigns.slots import OpenSlots
+from streamproc.core.campaigns.turned_away import TurnedAway
 from streamproc.core.campaigns.watchlist import WatchHit, Watchlist, begin
 from streamproc.core.clock import UNSET_MS
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from streamproc.contract.decisions import Campaign as CampaignEvent
     from streamproc.contract.decisions import Enforcement, Reason
     from streamproc.contract.labels import Label
+    from streamproc.contract.rounds import RoundEvent
     from streamproc.core.accounts.batch import Batch
     from streamproc.core.arrays import Bools, Ints, Keys
     from streamproc.core.campaigns.round import Round
@@ -49,6 +51,7 @@ class Output:
     enforcements: list[Enforcement] = field(default_factory=list)
     campaigns: list[CampaignEvent] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
+    surveys: list[RoundEvent] = field(default_factory=list)  # of each round
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, more: Output) -> None:
@@ -56,6 +59,7 @@ class Output:
         self.enforcements += more.enforcements
         self.campaigns += more.campaigns
         self.rounds += more.rounds
+        self.surveys += more.surveys
         self.counts.update(more.counts)
 
 
@@ -83,6 +87,7 @@ class Campaigns:
             max(time.view_hours) * HOUR_MS,
             self.round_ms,
         )
+        self.turned_away = TurnedAway()
         self.relieved = 0  # times that blocks were rewritten, for want of room
         self.lists: list[Watchlist] = []  # those whose span is not over, oldest first
         self.queue: list[tuple[Uses, Ints]] = []  # uses since the next round's time, for its list
@@ -183,6 +188,7 @@ class Campaigns:
         )  # fmt: skip
         output.counts["evicted:values"] += closed.evicted
         output.counts["uses"] += len(closed.block)
+        self.turned_away.add(closed.turned_away)
         self.running.append(closed.block)
         self._relieve(output)
         self.next_slot = slot + 1
@@ -197,9 +203,12 @@ class Campaigns:
         self._forget(end_ms)
         ts_ms = end_ms + self.lateness_ms
         self._settle_watched(end_ms)
+        turned_away = self.turned_away.take(self.tables.memory)
         held = rounds.hold(end_ms, self.blocks, self.tables, self._exempt(ts_ms), self.policy)
         output.rounds.append(held)
-        output.counts["withheld"] += held.withheld
+        seen = survey.survey(held, self.tables, turned_away, self.policy)
+        output.surveys.append(seen)
+        output.counts["withheld"] += sum(campaign.withheld for campaign in seen.campaigns)
         output.counts.update({f"served:{when}": count for when, count in held.served._asdict().items()})
         output.campaigns += [campaign_event(ts_ms, campaign, self.policy) for campaign in held.campaigns]
         for account, standing in held.changes:

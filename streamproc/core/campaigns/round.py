@@ -11,6 +11,7 @@ from streamproc.core.campaigns import communities, cores, days, follow, ladder, 
 from streamproc.core.campaigns.habits import Habits
 from streamproc.core.campaigns.judge import Judge, Judged
 from streamproc.core.campaigns.ladder import Claim
+from streamproc.core.campaigns.outside import Outside, outside
 from streamproc.core.campaigns.view import View, gather, recent
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ class Round:
     judged: list[Judged]
     changes: list[Change] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
-    withheld: int = 0  # campaigns that the day's budget of confirmations leaves suspected
     served: Served = NOTHING  # to confirmed campaigns, since the round before
     unusual: dict[int, float] = field(default_factory=dict)  # accounts with an unusual day, and its score
+    outside: dict[str, Outside] = field(default_factory=dict)  # who else uses a confirmed campaign's core
 
 
 @dataclass(slots=True)
@@ -82,7 +83,6 @@ def hold(end_ms: int, blocks: Sequence[Block], tables: Tables, exempt: Bools, po
     judged = [_judge(view, column, tables, policy) for column, view in enumerate(views)]
     found = Round(ts_ms, judged)
     found.campaigns = follow.follow(ts_ms, judged, tables, policy)
-    found.withheld = follow.withheld(ts_ms, tables, policy)
     newest = [block.account for block in blocks if block.end_ms > end_ms - tables.round_ms]
     active = np.unique(np.concatenate([*newest, NOBODY]))
     claims = days.unusual(views[-1], active, end_ms // tables.round_ms, tables.accounts, tables.habits, policy.habits)
@@ -92,7 +92,7 @@ def hold(end_ms: int, blocks: Sequence[Block], tables: Tables, exempt: Bools, po
     for campaign in tables.memory.campaigns.values():
         if follow.live(campaign, ts_ms, policy):
             contradicted.add(campaign.id)
-            _claim(campaign, ts_ms, views, judged, tables, exempt, policy, claims)
+            _claim(campaign, found, views, tables, exempt, policy, claims)
     now = _served(tables.memory)
     found.served = Served(now.before - earlier.before, now.after - earlier.after)
     went_on = set(tables.accounts.key[active].tolist())
@@ -119,7 +119,7 @@ def _judge(view: View, column: int, tables: Tables, policy: Policy) -> Judged:
 
 
 def _claim(
-    campaign: Campaign, ts_ms: int, views: Sequence[View], judged: Sequence[Judged], tables: Tables,
+    campaign: Campaign, found: Round, views: Sequence[View], tables: Tables,
     exempt: Bools, policy: Policy, claims: dict[int, Claim],
 ) -> None:  # fmt: skip
     """Enter what a live campaign's round holds of each account; the strongest claim on an account stays."""
@@ -131,12 +131,15 @@ def _claim(
     else:
         hit = np.isin(tables.accounts.key, campaign.hits[-1].members)
         traffic, belongs, exclusive = members.belonging(views, core, hit, policy.members)
-        campaign.mixed = follow.is_mixed(campaign, judged, tables, policy)
+        campaign.mixed = follow.is_mixed(campaign, found.judged, tables, policy)
         if campaign.mixed:
             belongs = _mixed(traffic, policy)
         holds = "mixed" if campaign.mixed else "member"
         scores = follow.take_members(campaign, core, views, traffic, np.flatnonzero(belongs), tables)
-        follow.keep_watch(campaign, core, exclusive, ts_ms, tables, policy)
+        follow.keep_watch(campaign, core, exclusive, found.ts_ms, tables, policy)
+        found.outside[campaign.id] = outside(
+            traffic, np.array(list(scores), np.uint64), tables.accounts, policy.members
+        )
     rows = tables.accounts.find(np.array(sorted(scores), np.uint64))
     for key, row in zip(sorted(scores), rows.tolist(), strict=True):
         if row < 0:  # gone from the table since the hit: nothing is known of it that could be acted on

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from streamproc.contract import decisions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from streamproc.core.campaigns.memory import Campaign, Standing
     from streamproc.core.policy import LadderPolicy, Policy
 
@@ -56,13 +58,18 @@ def campaign_event(ts_ms: int, campaign: Campaign, policy: Policy, kind: int = R
         log10_lr=campaign.log10_lr,
         families=campaign.families,
         evidence=campaign.evidence,
-        links=tuple(decisions.Link(field=LINK_FIELD, value=v, accounts=n) for v, n in campaign.links),
+        links=link_events(campaign.links),
         capabilities=campaign.capabilities,
         predecessor=campaign.predecessor,
         merged_into=campaign.merged_into,
         blind=campaign.blind,
         policy=policy.version,
     )
+
+
+def link_events(links: Iterable[tuple[str, int]]) -> tuple[decisions.Link, ...]:
+    """What holds accounts together, as (value, accounts), in the contract's words."""
+    return tuple(decisions.Link(field=LINK_FIELD, value=value, accounts=accounts) for value, accounts in links)
 
 
 def _limit(action: decisions.Action, ladder: LadderPolicy) -> decisions.Limit | None:

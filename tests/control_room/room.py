@@ -1,4 +1,4 @@
-"""A control room on a real Kafka: worker, limiter, authoriser, Prometheus, Alertmanager, and a pager that is read.
+"""A control room on a real Kafka: worker, gateways, console, Prometheus, Alertmanager, and a pager that is read.
 
 Prometheus and Alertmanager run with the files in deploy/. Changed in their copies are addresses, and intervals, which
 are a second each.
@@ -30,6 +30,7 @@ from tests.worker.pipeline import Pipeline, Process, free_port
 ROOT: Final = Path(__file__).resolve().parents[2]
 DEPLOY: Final = ROOT / "deploy"
 POLICY: Final = ROOT / "streamproc" / "policy.toml"  # that ships
+BESIDE: Final = ("limiter", "authz", "console")  # the worker
 PROGRAMS: Final = ("prometheus", "prometheus-alertmanager")
 INSTALL: Final = f"apt-get install --no-install-recommends {' '.join(PROGRAMS)}"
 SETTLED_S: Final = 4.0  # a few scrapes, evaluations and groups
@@ -75,18 +76,18 @@ class Room:
 
     def open(self, **worker: str) -> Process:
         """Start everything; returns the worker, which is told `worker` beside its usual settings."""
-        self.ports = {name: free_port() for name in ("limiter", "authz", "prometheus")}
+        self.ports = {name: free_port() for name in (*BESIDE, "prometheus")}
         started = self.pipeline.start(**worker)
         self.ports["worker"] = started.port
         ours = [sys.executable, "-m", "streamproc.cli"]
-        for name in ("limiter", "authz"):
+        for name in BESIDE:
             self._run(name, [*ours, name], self.pipeline.environment(
                 self.ports[name], AUTHZ_GRPC="off", AUTHZ_ACCOUNT="x-account-id", **PEPPERS))  # fmt: skip
         self.open_alertmanager()
         self._start_prometheus()
-        for name in ("limiter", "authz"):
+        for name in BESIDE:
             self.pipeline.wait(lambda name=name: self.get(name, "/readyz") is not None)  # type: ignore[misc]
-        self.pipeline.wait(lambda: len(self.query("up == 1")) == len(("worker", "limiter", "authz")))
+        self.pipeline.wait(lambda: len(self.query("up == 1")) == len(("worker", *BESIDE)))
         return started
 
     def open_alertmanager(self) -> None:
@@ -212,6 +213,7 @@ class Room:
             (r"worker:8321", f"127.0.0.1:{self.ports['worker']}"),
             (r"limiter:8321", f"127.0.0.1:{self.ports['limiter']}"),
             (r"envoy:8321", f"127.0.0.1:{self.ports['authz']}"),
+            (r"console:8324", f"127.0.0.1:{self.ports['console']}"),
             (r"alertmanager:9093", f"127.0.0.1:{self.ports['alertmanager']}"),
         ))  # fmt: skip
         self._run("prometheus", [

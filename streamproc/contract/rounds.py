@@ -54,6 +54,7 @@ class CampaignRound(msgspec.Struct, frozen=True, kw_only=True):
     campaign: str
     state: State
     hits: int  # rounds in which it was hit, those kept
+    log10_lr: float | None  # of this round's hit, None if there was none
     withheld: bool  # only the day's budget of confirmations leaves it suspected
     served: int
     turned_away: int  # by enforcement, as their events' `error` says
@@ -89,6 +90,7 @@ def encode_round(event: RoundEvent) -> bytes:
     """
     for one in event.nearest:
         check_finite(KEY, (one.score, one.threshold, one.log10_lr, *weights_of(one.evidence)))
+    check_finite(KEY, (one.log10_lr for one in event.campaigns))
     return _encode(event)
 
 

@@ -46,6 +46,7 @@ class LastRound:
     """A campaign's last round: requests of its members in it, and who uses its core and is held to be no member."""
 
     what: str
+    evidence: str  # that round's, beside the clearest that the campaign is told with
     served: int
     turned_away: int
     withheld: bool
@@ -81,14 +82,21 @@ def last_round(seen: RoundEvent | None, campaign: str) -> LastRound | None:
         f"From {words.stamp(seen.since_ms)} to {words.stamp(seen.until_ms)} its members were served "
         f"{words.count(one.served, 'request')}, and {one.turned_away:,} more were turned away."
     )
-    held_back = f" {_held_back(one)}" if one.withheld else ""
-    return LastRound(what + held_back, one.served, one.turned_away, one.withheld, one.outsiders, one.nearest)
+    return LastRound(what, _evidence_now(one), one.served, one.turned_away, one.withheld, one.outsiders, one.nearest)
 
 
 def without_names(seen: RoundEvent) -> RoundEvent:
     """The round without accounts' ids, for a case that somebody else may read."""
     replace = msgspec.structs.replace
     return replace(seen, campaigns=tuple(replace(one, nearest=()) for one in seen.campaigns))
+
+
+def _evidence_now(one: CampaignRound) -> str:
+    if one.withheld:
+        return _held_back(one)
+    if one.log10_lr is None:
+        return "In the last round it was not hit."
+    return f"In the last round its evidence was {one.log10_lr:+.2f}: {words.likelier(one.log10_lr)}."
 
 
 def not_told(seen: RoundEvent | None) -> str:

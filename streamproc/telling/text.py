@@ -48,6 +48,7 @@ def campaign_lines(told: CampaignTold) -> list[str]:
     lines += _label_lines(told.labels)
     lines.append(f"  evidence {told.log10_lr:+.2f}, {told.likelier} (decimal logarithm of the likelihood ratio):")
     lines += evidence_lines(told.evidence, "    ")
+    lines += [f"  {told.last_round.evidence}"] if told.last_round else []
     lines += _seen_lines(told)
     lines.append(f"  enforcing: {told.cut_off.what}")
     lines += [f"    {told.last_round.what}"] if told.last_round else []

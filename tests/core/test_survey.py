@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from functools import cache
 
@@ -11,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
-from streamproc.contract import schemas
+from streamproc.contract import Campaign, schemas
 from streamproc.contract.errors import EventError
 from streamproc.contract.rounds import KEY, RoundEvent, decode_round, encode_round
 from streamproc.core import policy as policies
@@ -103,6 +104,29 @@ def test_what_members_were_served_adds_up_and_what_was_refused_is_told_while_the
     assert 0 < refused <= 6 * 12
     limited = {event.subject.id for event in said().enforcements if event.action in {"throttle", "suspend"}}
     assert {f"m{number}" for number in range(6)} & limited
+
+
+def test_a_confirmed_campaign_is_told_with_the_evidence_of_its_clearest_round_and_a_round_with_its_own() -> None:
+    confirmed = False
+    clearest = -math.inf
+    events = {event.seq: event for event in said().campaigns if event.state in {"suspected", "confirmed"}}
+    weaker = 0
+    for survey in said().surveys:
+        for one in survey.campaigns:
+            event = events.get(survey.seq)
+            if event is None or event.campaign != one.campaign or one.log10_lr is None:
+                continue
+            clearest = max(clearest, one.log10_lr) if confirmed else one.log10_lr
+            assert event.log10_lr == clearest
+            assert event.log10_lr == pytest.approx(_sum_of(event), abs=0.01)
+            weaker += one.log10_lr < clearest
+            confirmed = event.state == "confirmed"
+    assert weaker
+
+
+def _sum_of(event: Campaign) -> float:
+    """The evidence added up, with the intercept of the scorecard."""
+    return sum(one.log10_lr for one in event.evidence) + small_policy().score.intercept / math.log(10)
 
 
 def test_outsiders_are_those_with_traffic_in_the_core_who_are_no_members_the_nearest_first() -> None:

@@ -66,8 +66,8 @@ def community(**more: Any) -> Community:
 
 def in_round(name: str = "c1", **more: Any) -> CampaignRound:
     told: dict[str, Any] = {
-        "campaign": name, "state": "confirmed", "hits": 3, "withheld": False, "served": 47, "turned_away": 3,
-        "outsiders": 12,
+        "campaign": name, "state": "confirmed", "hits": 3, "log10_lr": -0.3, "withheld": False, "served": 47,
+        "turned_away": 3, "outsiders": 12,
         "nearest": (Outsider(account="near-1", requests=4, components=2, share=0.57, exclusive=0.5),),
     }  # fmt: skip
     return CampaignRound(**(told | more))

@@ -78,7 +78,20 @@ def test_a_campaigns_last_round_counts_what_was_served_and_what_was_turned_away(
     assert last_round(None, "c1") is None
     held_back = last_round(seen((), (in_round(withheld=True),)), "c1")
     assert held_back is not None
-    assert held_back.what.endswith("only the day's budget of confirmations leaves it suspected.")
+    assert held_back.evidence.endswith("only the day's budget of confirmations leaves it suspected.")
+
+
+@pytest.mark.parametrize(
+    ("log10_lr", "said"),
+    [
+        (None, "In the last round it was not hit."),
+        (-0.3, "In the last round its evidence was -0.30: 2.0 times likelier for a lawful group."),
+    ],
+)
+def test_the_last_rounds_evidence_stands_beside_the_clearest(log10_lr: float | None, said: str) -> None:
+    told = last_round(seen((), (in_round(log10_lr=log10_lr),)), "c1")
+    assert told is not None
+    assert told.evidence == said
 
 
 def test_a_round_without_names_counts_the_same() -> None:

@@ -57,7 +57,7 @@ def follow(ts_ms: int, judged: Sequence[Judged], tables: Tables, policy: Policy)
     hit = {name: tables.memory.campaigns[name] for name in parts}
     for name, campaign in hit.items():
         _record(campaign, parts[name], ts_ms, tables)
-    _confirm(sorted(hit.values(), key=lambda c: (-c.log10_lr, c.id)), ts_ms, tables, policy)
+    _confirm(sorted(hit.values(), key=lambda c: (-c.hits[-1].log10_lr, c.id)), ts_ms, tables, policy)
     changed = dict(hit)
     for campaign in list(tables.memory.campaigns.values()):
         if campaign.id not in hit and _age(campaign, ts_ms, tables, policy):
@@ -88,7 +88,7 @@ def take_members(
 ) -> dict[int, float]:
     """Hold the accounts at `rows` to be members; returns P(member of a campaign) by account key."""
     judge, keys = tables.judge, tables.accounts.key
-    sure = judge.campaign_probability(campaign.log10_lr)
+    sure = judge.campaign_probability(campaign.hits[-1].log10_lr)
     scores = {
         int(keys[row]): round(sure * judge.member_probability(float(traffic.share[row]), int(traffic.requests[row])), 4)
         for row in rows.tolist()
@@ -207,12 +207,22 @@ def _record(campaign: Campaign, parts: Sequence[_Found], ts_ms: int, tables: Tab
     core = reduce(np.intersect1d, cores)
     kept = [hit for hit in campaign.hits if ts_ms - tables.span_ms < hit.ts_ms < ts_ms]
     campaign.hits = [*kept[1 - KEPT_HITS :], Hit(ts_ms, members, core, clearest.log10_lr)]
+    if campaign.confirmed_ms is None or clearest.log10_lr >= campaign.log10_lr:
+        _tell_evidence(campaign, clearest, tables)
+    if campaign.state in {"contained", "dormant"}:
+        campaign.state = "confirmed"
+
+
+def _tell_evidence(campaign: Campaign, clearest: _Found, tables: Tables) -> None:
+    """Let this round's evidence stand for the campaign.
+
+    Of a confirmed one the clearest round's stands: what enforcement turns away is no evidence any more, and the better
+    it works the more lawful does the rest look.
+    """
     campaign.log10_lr = clearest.log10_lr
     campaign.families = tables.judge.families(clearest.judged, clearest.community)
     campaign.evidence = tables.judge.reasons(clearest.judged, clearest.community, clearest.column)
     campaign.blind = clearest.judged.measures.blind(clearest.community)
-    if campaign.state in {"contained", "dormant"}:
-        campaign.state = "confirmed"
 
 
 def _confirm(hit: Sequence[Campaign], ts_ms: int, tables: Tables, policy: Policy) -> None:

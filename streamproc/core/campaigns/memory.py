@@ -43,7 +43,7 @@ class Campaign:
     watch: Watch | None = None
     exchanges: int = 0
     leaked: int = 0
-    log10_lr: float = 0.0
+    log10_lr: float = 0.0  # this and the next: of the newest hit, once confirmed of the clearest
     families: tuple[Family, ...] = ()
     evidence: tuple[Reason, ...] = ()
     blind: tuple[str, ...] = ()

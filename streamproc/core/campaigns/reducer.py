@@ -317,7 +317,7 @@ class Campaigns:
         policy, tables, memory = self.policy, self.tables, self.tables.memory
         delay_ms = self.lateness_ms + policy.members.watch_delay_s * 1000
         campaigns = [
-            (campaign, tables.judge.campaign_probability(campaign.log10_lr))
+            (campaign, tables.judge.campaign_probability(campaign.hits[-1].log10_lr))
             for campaign in memory.campaigns.values()
             if campaign.watch is not None and campaign.state in {"confirmed", "contained"} and not campaign.mixed
         ]

@@ -126,7 +126,7 @@ def _claim(
     core = members.stable_core(campaign.hits)
     if campaign.confirmed_ms is None or not core.size:
         keys, holds = campaign.hits[-1].members, "suspected"
-        scores = dict.fromkeys(keys.tolist(), round(tables.judge.campaign_probability(campaign.log10_lr), 4))
+        scores = dict.fromkeys(keys.tolist(), round(tables.judge.campaign_probability(campaign.hits[-1].log10_lr), 4))
         campaign.members = scores
     else:
         hit = np.isin(tables.accounts.key, campaign.hits[-1].members)

@@ -146,6 +146,7 @@ def _campaigns(held: Round, tables: Tables, turned_away: dict[str, int], policy:
             campaign=campaign.id,
             state=campaign.state,
             hits=len(campaign.hits),
+            log10_lr=campaign.hits[-1].log10_lr if campaign.last_hit_ms == held.ts_ms else None,
             withheld=campaign.id in withheld,
             served=_sum_of(campaign, served, tables.accounts),
             turned_away=turned_away.get(campaign.id, 0),

@@ -175,20 +175,22 @@ CAMPAIGNS: Final = Dashboard(
         (
             "Exchanges",
             (
-                Panel("Served to confirmed campaigns in three hours", "short", (
+                Panel("Asked by confirmed campaigns in three hours", "short", (
                     Query(
                         "sum by (when) (increase(streamproc_campaign_exchanges_total[3h]))",
                         "{{when}} the first action",
                     ),
+                    Query("sum(increase(streamproc_campaign_refused_total[3h]))", "turned away"),
                 ), "On an account. Before: what detection costs. After: what still leaks, all of it in shadow mode."),
                 Panel("Served since the start", "short", (
                     Query("sum by (when) (streamproc_campaign_exchanges_total)", "{{when}} the first action"),
                 )),
-                Panel("Still leaking, of all served in a day", "percentunit", (
+                Panel("Still leaking, of all asked in a day", "percentunit", (
                     Query(
                         'sum(increase(streamproc_campaign_exchanges_total{when="after"}[24h]))'
-                        " / sum(increase(streamproc_campaign_exchanges_total[24h]))",
-                        "after the first action",
+                        " / (sum(increase(streamproc_campaign_exchanges_total[24h]))"
+                        " + sum(increase(streamproc_campaign_refused_total[24h])))",
+                        "served after the first action",
                     ),
                 )),
             ),

@@ -123,6 +123,7 @@ class LadderPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     suspend_hours: Hours
     suspend_after_hits: Count
     throttle_requests_per_min: Positive
+    mixed_requests_per_min: Positive
     throttle_tokens_per_min: Positive
     restrict_capabilities: tuple[str, ...]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from streamproc.telling import words
 from streamproc.telling.evidence import LabelTold, Weighed, tell_label, weigh
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from streamproc.contract.labels import Label
 
 __all__ = ["AccountTold", "Step", "ends", "holds", "tell_account"]
+
+MINUTES_A_DAY: Final = 24 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,19 @@ def ends(event: Enforcement) -> str:
     return "" if event.expires_ms is None else words.stamp(event.expires_ms)
 
 
+def _rate(per_min: float, what: str) -> str:
+    """A rate in the longest unit in which it is small."""
+    if 0 < per_min < 1:
+        return f"{what} a day: {per_min * MINUTES_A_DAY:,.0f}"
+    return f"{what} a minute: {per_min:,g}"
+
+
 def _limit(limit: Limit | None) -> str:
     """What a limit comes to, in words."""
     if limit is None:
         return ""
     rates = ((limit.requests_per_min, "requests"), (limit.tokens_per_min, "tokens"))
-    parts = [f"{what} a minute: {rate:,g}" for rate, what in rates if rate is not None]
+    parts = [_rate(rate, what) for rate, what in rates if rate is not None]
     if limit.capabilities:
         parts.append(f"without {', '.join(limit.capabilities)}")
     return "; ".join(parts)

@@ -44,6 +44,7 @@ PLAIN: Final = {
     "uses": "uses_total",
     "strayed": "strayed_accounts_total",
     "withheld": "withheld_confirmations_total",
+    "turned_away": "campaign_refused_total",
 }
 LABELLED: Final = {
     "blind": ("blind_events_total", "field"),

@@ -55,6 +55,7 @@ METRICS: Final = (
         "Requests that confirmed campaigns were served, before and after the first action on their account.",
         ("when",),
     ),
+    Metric("campaign_refused_total", Counter, "Requests of campaigns' accounts that enforcement turned away."),
     Metric(
         "withheld_confirmations_total", Counter, "Campaigns that a round left suspected: the day's budget was spent."
     ),

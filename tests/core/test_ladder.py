@@ -83,15 +83,15 @@ def test_hits_of_another_campaign_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("before", "contradicted", "action"),
     [
-        ("suspend", True, "restrict"),
-        ("restrict", True, "throttle"),
+        ("suspend", True, "throttle"),
+        ("restrict", True, "verify"),
         ("throttle", True, "verify"),
         ("verify", True, "observe"),
         ("observe", True, "release"),
     ],
 )
 def test_down_one_rung_a_round_without_a_hit(before: Action, action: Action, *, contradicted: bool) -> None:
-    after = lower(standing(before, 100), NOW, ROUND_MS, contradicted=contradicted)
+    after = lower(standing(before, 100), NOW, ROUND_MS, POLICY, contradicted=contradicted)
     assert after is not None
     assert after.action == action
     assert after.expires_ms == NOW + 2 * ROUND_MS
@@ -102,20 +102,39 @@ def test_down_one_rung_a_round_without_a_hit(before: Action, action: Action, *, 
 def test_without_contradiction_a_rung_holds_until_the_round_that_sees_its_end(
     hours_left: int, *, lowered: bool
 ) -> None:
-    after = lower(standing("suspend", hours_left), NOW, ROUND_MS, contradicted=False)
+    after = lower(standing("suspend", hours_left), NOW, ROUND_MS, POLICY, contradicted=False)
     assert (after is not None) == lowered
 
 
-def test_from_any_rung_the_way_down_ends_in_release() -> None:
-    held, said = standing("suspend", 1), []
-    for at in range(10):
-        after = lower(held, NOW + at * ROUND_MS, ROUND_MS, contradicted=False)
+@pytest.mark.parametrize(
+    ("first", "way"),
+    [
+        ("suspend", [("throttle", 48), ("verify", 4), ("observe", 4), ("release", 4)]),
+        ("restrict", [("verify", 4), ("observe", 4), ("release", 4)]),
+    ],
+)
+def test_the_way_down_ends_in_release_and_from_a_suspension_goes_over_a_throttles_full_time(
+    first: Action, way: list[tuple[Action, int]]
+) -> None:
+    held, said = standing(first, 1), []
+    for at in range(40):
+        now = NOW + at * ROUND_MS
+        after = lower(held, now, ROUND_MS, POLICY, contradicted=False)
         if after is not None:
             held = after
-            said.append(held.action)
+            said.append((held.action, (held.expires_ms - now) // HOUR_MS))
         if held.action == "release":
             break
-    assert said == ["restrict", "throttle", "verify", "observe", "release"]
+    assert said == way
+
+
+def test_a_mixed_account_stays_one_on_its_way_down() -> None:
+    held, _ = raise_to(None, claim("mixed", "throttle"), NOW, POLICY)
+    assert held.mixed
+    after = lower(held, NOW, ROUND_MS, POLICY, contradicted=True)
+    assert after is not None
+    assert after.mixed
+    assert not raise_to(after, claim("member"), NOW, POLICY)[0].mixed
 
 
 def test_the_table_and_the_times_cover_every_rung() -> None:

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamproc.core import policy as policies
 from streamproc.core.campaigns import written
 from streamproc.core.campaigns.memory import Campaign, Watch
+from streamproc.core.campaigns.reducer import Campaigns
 from streamproc.core.campaigns.view import gather
-from streamproc.core.campaigns.watchlist import Watchlist, WatchState, begin
+from streamproc.core.campaigns.watchlist import Watched, WatchHit, Watchlist, WatchState, begin
 from streamproc.core.uses import ENFORCED
-from tests.core.streams import block_of, small_policy, table_of, uses_of
+from tests.core.streams import HOUR_MS, block_of, small_policy, table_of, uses_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,3 +179,25 @@ def test_it_says_what_one_would_count_by_hand(uses: list[tuple[int, int]]) -> No
             hit.add(account)
             expected.append((account, ts_ms, "c0"))
     assert listed.check(*made) == expected
+
+
+def test_it_knows_who_was_a_member_when_it_began() -> None:
+    pool = campaign("c0", CORE)
+    pool.joined = {FRESH}
+    view = gather([block_of([(0, 5)])], ROWS, 7)
+    state = begin((START, FROM, TO), [(pool, 0.9)], view, table_of(ROWS).key, find, set())
+    pool.joined.add(FRESH + 1)
+    assert state.campaigns[0].joined == {FRESH}
+    assert written.read(written.write(state), WatchState).campaigns == state.campaigns
+
+
+@pytest.mark.parametrize(("joined", "hours"), [({FRESH}, 48), ({FRESH + 1}, 2.25)])
+def test_a_member_that_comes_back_is_throttled_for_a_throttles_time_anybody_else_until_the_second_round(
+    joined: set[int], hours: float
+) -> None:
+    policy = policies.default()
+    ts_ms = 100 * policy.time.round_slots * policy.time.slot_s * 1000  # as a round's time ends
+    hit = WatchHit(FRESH, "a1", ts_ms, Watched("c0", 0.9, (), frozenset(joined)), 3, 0.8)
+    standing = Campaigns(policy, 1)._watched_standing(hit)
+    assert (standing.expires_ms - ts_ms) / HOUR_MS == hours
+    assert (standing.action, standing.campaign) == ("throttle", "c0")

@@ -134,6 +134,24 @@ def test_tokens_are_read_from_what_envoys_filters_keep() -> None:
     assert envoy.answers_side(common) == {"tok_in": 9, "duration_ms": 250.0}
 
 
+@pytest.mark.parametrize(
+    ("per_min", "number", "unit"),
+    [
+        (600, 600, "MINUTE"),
+        (2.5, 2, "MINUTE"),
+        (1, 1, "MINUTE"),
+        (0.5, 30, "HOUR"),
+        (0.0014, 2, "DAY"),
+        (1e-9, 1, "DAY"),
+    ],
+)
+def test_a_rate_is_told_in_the_shortest_unit_that_has_a_whole_one(per_min: float, number: int, unit: str) -> None:
+    pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
+    from streamproc.gateway.authz import envoy  # noqa: PLC0415
+
+    assert envoy.whole_rate(per_min) == (number, unit)
+
+
 def test_a_throttle_tells_envoys_own_limiter_its_rate() -> None:
     pytest.importorskip("grpc", reason="pip install 'streamproc[envoy]'")
     from google.protobuf import json_format  # noqa: PLC0415

@@ -1,12 +1,13 @@
 """The ladder: which rung holds for an account, for how long, and how it comes down again.
 
 Up at once.  While its campaign is hit and it is no longer among the members, an account that goes on comes down one
-rung a round; when a rung's time ends it also comes down one by one.  Release is said, never left to lapse.
+rung a round; when a rung's time ends it also comes down one by one, from a suspension by a throttle's full time: who
+goes on as before shows it there.  Release is said, never left to lapse.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from streamproc.core.campaigns.memory import Standing
@@ -27,6 +28,15 @@ TABLE: dict[str, Action] = {
     "member": "throttle",
     "member, hit again": "suspend",
     "mixed": "restrict",
+}
+
+# Where each rung leads down to.  A throttle leaves less than a restriction does: neither leads to the other.
+DOWN: dict[Action, Action] = {
+    "suspend": "throttle",
+    "restrict": "verify",
+    "throttle": "verify",
+    "verify": "observe",
+    "observe": "release",
 }
 
 
@@ -66,17 +76,25 @@ def raise_to(standing: Standing | None, claim: Claim, ts_ms: int, policy: Ladder
     rung = rung_of(claim, hits, policy)
     hits += claim.holds == "member"
     if standing and RANK[standing.action] > RANK[rung] and standing.expires_ms > ts_ms:
-        return Standing(claim.name, standing.action, standing.expires_ms, claim.campaign, hits, claim.score), False
+        return _standing(claim, standing.action, standing.expires_ms, hits), False
     full = duration_ms(rung, policy)
     same = standing is not None and standing.action == rung and standing.campaign == claim.campaign
     if same and standing is not None and standing.expires_ms - ts_ms > full // 2:
-        return Standing(claim.name, rung, standing.expires_ms, claim.campaign, hits, claim.score), False
-    return Standing(claim.name, rung, ts_ms + full, claim.campaign, hits, claim.score), True
+        return _standing(claim, rung, standing.expires_ms, hits), False
+    return _standing(claim, rung, ts_ms + full, hits), True
 
 
-def lower(standing: Standing, ts_ms: int, round_ms: int, *, contradicted: bool) -> Standing | None:
+def _standing(claim: Claim, rung: Action, expires_ms: int, hits: int) -> Standing:
+    return Standing(claim.name, rung, expires_ms, claim.campaign, hits, claim.score, mixed=claim.holds == "mixed")
+
+
+def lower(
+    standing: Standing, ts_ms: int, round_ms: int, policy: LadderPolicy, *, contradicted: bool
+) -> Standing | None:
     """The standing without a claim: one rung down when contradicted or at its end, else None (as it is)."""
     if not contradicted and standing.expires_ms > ts_ms + round_ms:
         return None
-    rung = RUNGS[RANK[standing.action] - 1]
-    return Standing(standing.name, rung, ts_ms + 2 * round_ms, standing.campaign, 0, standing.score)
+    rung = DOWN[standing.action]
+    on_probation = standing.action == "suspend" and not contradicted
+    lasts_ms = duration_ms(rung, policy) if on_probation else 2 * round_ms
+    return replace(standing, action=rung, expires_ms=ts_ms + lasts_ms, hits=0)

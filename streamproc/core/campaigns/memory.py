@@ -68,6 +68,7 @@ class Standing:
     campaign: str | None
     hits: int  # rounds in which its campaign was hit while it was a member
     score: float
+    mixed: bool = False  # most of its traffic is somebody else's, which a throttle leaves it
 
 
 @dataclass(slots=True)

@@ -208,6 +208,7 @@ class Campaigns:
         output.rounds.append(held)
         seen = survey.survey(held, self.tables, turned_away, self.policy)
         output.surveys.append(seen)
+        output.counts["turned_away"] += sum(campaign.turned_away for campaign in seen.campaigns)
         output.counts["withheld"] += sum(campaign.withheld for campaign in seen.campaigns)
         output.counts.update({f"served:{when}": count for when, count in held.served._asdict().items()})
         output.campaigns += [campaign_event(ts_ms, campaign, self.policy) for campaign in held.campaigns]
@@ -301,9 +302,14 @@ class Campaigns:
     def _watched_standing(self, hit: WatchHit) -> Standing:
         likely = self.tables.judge.member_probability(hit.share, hit.requests)
         score = round(hit.campaign.probability * likely, 4)
+        return Standing(hit.name, ladder.TABLE["watched"], self._watched_until(hit), hit.campaign.id, 0, score)
+
+    def _watched_until(self, hit: WatchHit) -> int:
+        """A member that comes back is throttled for a throttle's time, anybody else until the second round from now."""
+        if hit.account in hit.campaign.joined:
+            return hit.ts_ms + ladder.duration_ms("throttle", self.policy.ladder)
         past_rounds = (hit.ts_ms - self.lateness_ms) // self.round_ms
-        expires_ms = (past_rounds + 2) * self.round_ms + self.lateness_ms  # the second round from now
-        return Standing(hit.name, ladder.TABLE["watched"], expires_ms, hit.campaign.id, 0, score)
+        return (past_rounds + 2) * self.round_ms + self.lateness_ms
 
     def _settle_watched(self, end_ms: int) -> None:
         """Enter into memory what the watchlist said of uses before the round."""

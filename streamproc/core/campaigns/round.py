@@ -170,7 +170,7 @@ def _settle(
         else:
             assert before is not None
             contradicted = before.campaign in live and key in went_on
-            lowered = ladder.lower(before, ts_ms, tables.round_ms, contradicted=contradicted)
+            lowered = ladder.lower(before, ts_ms, tables.round_ms, policy.ladder, contradicted=contradicted)
             said = lowered is not None
             if lowered is not None:
                 after = standings[key] = lowered

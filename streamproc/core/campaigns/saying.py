@@ -35,7 +35,7 @@ def enforcement(
         subject=subject,
         action=standing.action,
         mode=policy.mode,
-        limit=_limit(standing.action, policy.ladder),
+        limit=_limit(standing, policy.ladder),
         expires_ms=None if released else standing.expires_ms,
         campaign=standing.campaign,
         score=standing.score,
@@ -72,11 +72,10 @@ def link_events(links: Iterable[tuple[str, int]]) -> tuple[decisions.Link, ...]:
     return tuple(decisions.Link(field=LINK_FIELD, value=value, accounts=accounts) for value, accounts in links)
 
 
-def _limit(action: decisions.Action, ladder: LadderPolicy) -> decisions.Limit | None:
-    if action == "throttle":
-        return decisions.Limit(
-            requests_per_min=ladder.throttle_requests_per_min, tokens_per_min=ladder.throttle_tokens_per_min
-        )
-    if action == "restrict":
+def _limit(standing: Standing, ladder: LadderPolicy) -> decisions.Limit | None:
+    if standing.action == "throttle":
+        rate = ladder.mixed_requests_per_min if standing.mixed else ladder.throttle_requests_per_min
+        return decisions.Limit(requests_per_min=rate, tokens_per_min=ladder.throttle_tokens_per_min)
+    if standing.action == "restrict":
         return decisions.Limit(capabilities=ladder.restrict_capabilities)
     return None

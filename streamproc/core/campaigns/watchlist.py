@@ -57,6 +57,7 @@ class Watched:
     id: str
     probability: float  # P(campaign | log10_lr)
     evidence: tuple[Reason, ...]
+    joined: frozenset[int]  # keys of accounts that were its members by then
 
 
 @dataclass(slots=True)
@@ -101,7 +102,9 @@ def begin(
     rows = rows[np.argsort(account_key[rows])]
     return WatchState(
         *span_ms,
-        campaigns=[Watched(campaign.id, sure, campaign.evidence) for campaign, sure in campaigns],
+        campaigns=[
+            Watched(campaign.id, sure, campaign.evidence, frozenset(campaign.joined)) for campaign, sure in campaigns
+        ],
         values=values,
         component=component,
         owner=owner,

@@ -29,6 +29,7 @@ OVERWRITE: Final = 2  # of HeaderValueOption.HeaderAppendAction: in the place of
 PASSES: Final = ("pass", "verify")
 STEP_UP: Final = "x-streamproc-step-up"
 MOST_WHOLE: Final = 2**53
+MINUTES_A_DAY: Final = 24 * 60
 MOST_MESSAGE_BYTES: Final = 64 * 2**20
 
 # Where the filters that read answers put their token counts, under `usage.prompt_tokens` and the like; of a stream's
@@ -128,6 +129,14 @@ def presented(request: pb.CheckRequest) -> Presented:
     )
 
 
+def whole_rate(per_min: float) -> tuple[int, str]:
+    """Return a rate as so many whole requests in the shortest of Envoy's units that has one; at least one a day."""
+    for unit, minutes in (("MINUTE", 1), ("HOUR", 60)):
+        if per_min * minutes >= 1:
+            return int(per_min * minutes), unit
+    return max(1, int(per_min * MINUTES_A_DAY)), "DAY"
+
+
 def response(checked: Checked) -> pb.CheckResponse:
     """Return what Envoy is told; its metadata has the exchange's id, and a throttle's limit for limiters that read it.
 
@@ -139,9 +148,10 @@ def response(checked: Checked) -> pb.CheckResponse:
     if checked.makes_event:
         told.fields["id"].string_value = checked.id
     if verdict is not None and verdict.action == "throttle" and verdict.limit and verdict.limit.requests_per_min:
+        number, unit = whole_rate(verdict.limit.requests_per_min)
         limit = told.fields["total_limit"].struct_value.fields
-        limit["requests_per_unit"].number_value = max(1, int(verdict.limit.requests_per_min))
-        limit["unit"].string_value = "MINUTE"
+        limit["requests_per_unit"].number_value = number
+        limit["unit"].string_value = unit
     if answer.passes:
         passed = pb.OkHttpResponse(headers=_options(answer.headers))
         if STEP_UP not in answer.headers:

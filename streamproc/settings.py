@@ -157,6 +157,7 @@ class ConsoleSettings:
     """Who may write by the analyst's page, by which names it is called, and how much it remembers."""
 
     token: str | None = field(repr=False)
+    own_tokens: tuple[tuple[str, str], ...] = field(repr=False)  # (name, token) of each person who has one
     hosts: tuple[str, ...]
     most_subjects: int
 
@@ -311,6 +312,13 @@ VARIABLES: Final = (
     Variable("AUTHZ_MOST_OPEN", "authz.most_open", "20000", values.subjects, "events that wait for answers at most"),
     Variable(
         "CONSOLE_TOKEN", "console.token", "", values.token, "whoever has it may label; without one nobody; never shown"
+    ),
+    Variable(
+        "CONSOLE_TOKENS",
+        "console.own_tokens",
+        "",
+        values.own_tokens,
+        "as `ana:token,ben:token`: these label by their own names alone; never shown",
     ),
     Variable(
         "CONSOLE_HOSTS", "console.hosts", "", values.names, "host names that the page is called by, beside localhost"

@@ -19,6 +19,7 @@ MOST_PER_MIN: Final = 1e9
 MOST_EPOCH: Final = 2**31
 LEAST_PEPPER_BYTES: Final = 16
 LEAST_TOKEN_CHARS: Final = 16
+MOST_NAME_CHARS: Final = 64
 DECISION: Final = "{decision}"  # what stands for a decision's id in APPEAL_URL
 NO_GRPC: Final = "off"
 
@@ -115,6 +116,20 @@ def token(value: str) -> str | None:
     if value and (len(value) < LEAST_TOKEN_CHARS or not value.isascii() or not value.isprintable()):
         raise ValueError(f"must have {LEAST_TOKEN_CHARS} printable ASCII characters or more")
     return value or None
+
+
+def own_tokens(value: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of a person's name and secret word, as `ana:...,ben:...`."""
+    found = []
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        name, _, word = part.partition(":")
+        if not 1 <= len(name.strip()) <= MOST_NAME_CHARS or not word:
+            raise ValueError("must be name:token, several separated by commas, with names of 64 characters at most")
+        token(word)
+        found.append((name.strip(), word))
+    if len({name for name, _ in found}) < len(found):
+        raise ValueError("names somebody twice")
+    return tuple(found)
 
 
 def names(value: str) -> tuple[str, ...]:

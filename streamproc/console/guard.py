@@ -1,7 +1,7 @@
 """Who may write, and what no other site's page may have a browser do here.
 
 A session is a signed cookie that says who somebody is and until when; a form bears a mark that only this session's
-pages have. Nothing is stored: whoever changes the token ends all sessions. Pure but for the draw of ids.
+pages have. Nothing is stored: whoever changes a token ends all sessions. Pure but for the draw of ids.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["HEADERS", "SESSION_S", "Guard", "Session", "local_path"]
 
@@ -52,16 +52,21 @@ class _Claim(msgspec.Struct, array_like=True):
 
 
 class Guard:
-    """Signs and checks by the token; without one nobody may write."""
+    """Signs and checks by the tokens; without one nobody may write.
 
-    def __init__(self, token: str | None, hosts: Sequence[str]) -> None:
+    `token` is for all and lets somebody take any name but those that have tokens of their `own`, (name, token) each.
+    """
+
+    def __init__(self, token: str | None, hosts: Sequence[str], own: Sequence[tuple[str, str]] = ()) -> None:
         self._token = token
+        self._own = dict(own)
         self._hosts = frozenset((*LOCAL, *hosts))
+        self._key = _join((token or "", *(part for pair in own for part in pair)))
 
     @property
     def writable(self) -> bool:
         """Whether anybody may write."""
-        return self._token is not None
+        return self._token is not None or bool(self._own)
 
     def knows_host(self, host: str) -> bool:
         """Whether a Host header names this service: another site's name that leads here would read in its stead."""
@@ -69,8 +74,9 @@ class Guard:
         return name in self._hosts
 
     def sign_in(self, token: str, who: str, now_s: float) -> str | None:
-        """Return the cookie of a session, None if the token is another or the name is none."""
-        right = self._token is not None and _equal(token, self._token)
+        """Return the cookie of a session, None if the token is another's or the name is none."""
+        wanted = self._own.get(who, self._token)
+        right = wanted is not None and _equal(token, wanted)
         if not (right and WHO.fullmatch(who)):
             return None
         claim = base64.urlsafe_b64encode(_encode(_Claim(who, int(now_s) + SESSION_S))).decode().rstrip("=")
@@ -79,7 +85,7 @@ class Guard:
     def session(self, cookie: str | None, now_s: float) -> Session | None:
         """Return the session of a cookie, None if there is none or it is over."""
         claim, _, mark = (cookie or "").partition(".")
-        if self._token is None or not _equal(mark, self._sign("session", claim)):
+        if not self.writable or not _equal(mark, self._sign("session", claim)):
             return None
         told = _decode(base64.urlsafe_b64decode(claim + "=" * (-len(claim) % 4)))
         return Session(told.who, cookie or "") if told.ends_s > now_s else None
@@ -94,8 +100,7 @@ class Guard:
         return _equal(mark, self._sign("form", session.cookie, made, *parts))
 
     def _sign(self, *parts: str) -> str:
-        text = "".join(f"{len(part)}:{part}" for part in parts)  # with lengths, so that no two lists run together
-        return hmac.digest((self._token or "").encode(), text.encode(errors="replace"), "sha256").hex()
+        return hmac.digest(self._key, _join(parts), "sha256").hex()
 
 
 def is_cross_site(headers: Mapping[str, str]) -> bool:
@@ -110,6 +115,11 @@ def is_cross_site(headers: Mapping[str, str]) -> bool:
 def local_path(path: str) -> str:
     """The path if it is one of ours, else the first page's: a sign-in leads nowhere else."""
     return path if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", path) else "/"
+
+
+def _join(parts: Iterable[str]) -> bytes:
+    """With lengths, so that no two lists run together."""
+    return "".join(f"{len(part)}:{part}" for part in parts).encode(errors="replace")
 
 
 def _equal(given: str, right: str) -> bool:

@@ -52,7 +52,7 @@ class Console:
         needed = [name for name in self._names if name not in optional]
         self.follower = Follower(settings.kafka, needed, self._take, optional=optional)
         own = () if settings.http_host in WILDCARDS else (settings.http_host.lower(),)
-        self.guard = Guard(settings.console.token, (*settings.console.hosts, *own))
+        self.guard = Guard(settings.console.token, (*settings.console.hosts, *own), settings.console.own_tokens)
         self.labeller = Labeller(settings.kafka, settings.topics.labels)
         pages = Pages(self.table, self.follower, self.guard, self.labeller, self.metrics)
         self.server = HealthServer(

@@ -30,6 +30,24 @@ def test_another_token_or_no_name_begins_nothing(token: str, who: str) -> None:
     assert Guard(None, ()).sign_in(token, who, NOW_S) is None
 
 
+def test_a_name_with_a_token_of_its_own_is_nobody_elses() -> None:
+    own = (("ana", "token-of-ana-0001"), ("ben", "token-of-ben-0001"))
+    guard = Guard(TOKEN, (), own)
+    assert guard.sign_in(TOKEN, "ana", NOW_S) is None
+    assert guard.sign_in("token-of-ben-0001", "ana", NOW_S) is None
+    assert guard.sign_in("token-of-ana-0001", "cleo", NOW_S) is None
+    session = guard.session(guard.sign_in("token-of-ana-0001", "ana", NOW_S), NOW_S)
+    assert session is not None
+    assert session.who == "ana"
+    assert guard.sign_in(TOKEN, "cleo", NOW_S) is not None
+    alone = Guard(None, (), own)
+    assert alone.writable
+    assert alone.sign_in("", "cleo", NOW_S) is None
+    cookie = alone.sign_in("token-of-ben-0001", "ben", NOW_S)
+    assert alone.session(cookie, NOW_S) is not None
+    assert Guard(None, (), own[1:]).session(cookie, NOW_S) is None  # a token that goes ends all sessions
+
+
 @pytest.mark.parametrize("cookie", [None, "", ".", "x.y", "ä.ö", "\udcff.\udcff", "W10.", "eyJ9." + "0" * 64])
 def test_a_cookie_that_nobody_signed_is_none(cookie: str | None) -> None:
     assert Guard(TOKEN, ()).session(cookie, NOW_S) is None

@@ -240,6 +240,21 @@ def test_without_a_token_it_is_read_only_and_says_so(brokers: str, tmp_path: Pat
         assert ask(page, "POST", "/label", {"kind": "account", "id": "a1", "label": "lawful"}).status == 403
 
 
+def test_those_with_tokens_of_their_own_label_by_their_names_alone(brokers: str, tmp_path: Path) -> None:
+    own = "token-of-ana-0001"
+    with console(brokers, tmp_path, CONSOLE_TOKEN="", CONSOLE_TOKENS=f"ana:{own},ben:token-of-ben-0001") as page:
+        page.wait(page.ready)
+        for who, token in (("ben", own), ("cleo", own), ("cleo", ""), ("ana", TOKEN)):
+            assert ask(page, "POST", "/sign-in", {"who": who, "token": token}).status == 403
+        cookie = (ask(page, "POST", "/sign-in", {"who": "ana", "token": own}).headers["Set-Cookie"] or "").partition(
+            ";"
+        )[0]
+        form = form_of(page, "/subject?kind=account&id=a1", cookie)
+        assert ask(page, "POST", "/label", form | {"label": "lawful", "why": "hers"}, Cookie=cookie).status == 303
+        assert own not in page.log.read_text()
+    assert [row["who"] for row in written(brokers) if row["why"] == "hers"] == ["ana"]
+
+
 def test_when_the_brokers_are_away_what_is_known_stays_and_is_said_to_be_old(tmp_path: Path) -> None:
     with ExitStack() as stopping, ExitStack() as running:
         address = running.enter_context(broker.embedded(TOPICS))

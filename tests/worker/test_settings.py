@@ -64,6 +64,7 @@ def test_every_variable_is_read_and_an_empty_one_is_unset(tmp_path: Path) -> Non
         "AUTHZ_ANSWER_S": "1",
         "AUTHZ_MOST_OPEN": "2",
         "CONSOLE_TOKEN": "0123456789abcdef",
+        "CONSOLE_TOKENS": "ana:0123456789abcdef",
         "CONSOLE_HOSTS": "Console.example.org, [::1]",
         "CONSOLE_MOST_SUBJECTS": "5",
     }
@@ -98,6 +99,10 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
         read({"REDIS_URL": "http://:hunter2@cache"})
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(read({"CONSOLE_TOKEN": "hunter2-hunter2-"}))
+    assert "hunter2" not in repr(read({"CONSOLE_TOKENS": "ana:hunter2-hunter2-"}))
+    with pytest.raises(SettingsError) as caught:
+        read({"CONSOLE_TOKENS": "ana:hunter2"})
+    assert "hunter2" not in str(caught.value)
     with pytest.raises(SettingsError) as caught:
         read({"CONSOLE_TOKEN": "hunter2"})
     assert "hunter2" not in str(caught.value)
@@ -135,6 +140,10 @@ def test_a_password_is_in_no_repr_and_no_error() -> None:
         ("POLICY", "/no/such/policy.toml"),
         ("REDIS_URL", "cache:6379"),
         ("CONSOLE_TOKEN", "short"),
+        ("CONSOLE_TOKENS", "0123456789abcdef"),
+        ("CONSOLE_TOKENS", ":0123456789abcdef"),
+        ("CONSOLE_TOKENS", "ana:short"),
+        ("CONSOLE_TOKENS", "ana:0123456789abcdef,ana:0123456789abcdeg"),
         ("CONSOLE_HOSTS", "https://console.example.org"),
         ("CONSOLE_MOST_SUBJECTS", "0"),
         ("GATEWAY_BUCKETS", "disk"),

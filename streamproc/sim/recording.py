@@ -36,6 +36,11 @@ NOT_SOURCES = (
     "evaluate",
     "weights",
     "scoreboard",
+    "scoreboard_obeyed",
+    "obeyed",
+    "obeying",
+    "figures",
+    "processes",
     "baselines",
     "chart",
 )  # modules that only read recordings or decisions

@@ -1,32 +1,31 @@
 """The scoreboard: how well each kind of campaign is found, by weights that never saw it, beside plain baselines.
 
 `python -m streamproc.sim.scoreboard` fits without each kind in turn, runs the real engine over streams of seeds that
-no fit has seen, and writes docs/SCOREBOARD.md and docs/scoreboard.json.  Progress goes to stderr.
+no fit has seen, and writes docs/SCOREBOARD.md and docs/scoreboard.json.  With `--only obeyed` it plays the streams
+with gateways that obey and writes that section alone.  Progress goes to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import math
-import multiprocessing
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
-from scipy import stats
 
 from streamproc.core import policy as policies
 from streamproc.core.engine import Engine
 from streamproc.core.policy import Policy
-from streamproc.sim import baselines, chart, weights
+from streamproc.sim import baselines, chart, scoreboard_obeyed, weights
 from streamproc.sim.evaluate import HOUR_MS, PER_ACCOUNTS, Evaluation, evaluate
+from streamproc.sim.figures import mean_of, number, table, wilson
+from streamproc.sim.processes import each
 from streamproc.sim.recording import Recording, head_of
 from streamproc.sim.scenario import SCENARIOS, Stream, simulate
 
@@ -35,7 +34,6 @@ SEEDS, CONTROLS = 5, 20
 QUICK_SEEDS, QUICK_CONTROLS = 2, 4
 CALIBRATION_SEEDS = 2  # of the fit's, a kind: thresholds of the baselines
 CHUNK = 2000
-CONFIDENCE = 0.95
 CONTROL = "control"
 UNSEEN, SHIPPED = "never saw it", "shipped, in-sample"
 JUDGES = (UNSEEN, SHIPPED, *baselines.BASELINES)
@@ -108,91 +106,51 @@ def _row(task: Task, name: str, found: Evaluation, raised: Mapping[str, int]) ->
     }
 
 
-def tasks(recordings: Sequence[Recording], head: str, seeds: Sequence[int], controls: Sequence[int]) -> Iterator[Task]:
-    """Every stream with the policies that judge it: one that never saw its kind, and the shipped one."""
+def unseen_policies(recordings: Sequence[Recording], head: str, kinds: Sequence[str]) -> dict[str, bytes]:
+    """By kind, the text of the policy that is fitted without any stream of it."""
+    texts = {}
+    for kind in kinds:
+        _say(f"fitting without {kind}")
+        texts[kind] = weights.policy_text(head, weights.fit(recordings, kind), "").encode()
+    return texts
+
+
+def tasks(unseen: Mapping[str, bytes], seeds: Sequence[int], controls: Sequence[int]) -> list[Task]:
+    """Every stream with the policies that judge it: the one that never saw its kind, and the shipped one."""
     tables = [
         baselines.Table.of(simulate(kind, seed=seed, accounts=weights.ACCOUNTS, days=weights.DAYS))
         for kind in SCENARIOS
         for seed in weights.SEEDS[:CALIBRATION_SEEDS]
     ]
     thresholds = baselines.calibrate(tables)
-    del tables
-    for kind in SCENARIOS:
-        _say(f"fitting without {kind}")
-        text = weights.policy_text(head, weights.fit(recordings, kind), "").encode()
-        judges = {UNSEEN: text, SHIPPED: policies.default_text()}
-        for seed in controls if kind == CONTROL else seeds:
-            yield Task(kind, seed, weights.ACCOUNTS, weights.DAYS, judges, thresholds)
+    return [
+        Task(
+            kind, seed, weights.ACCOUNTS, weights.DAYS,
+            {UNSEEN: unseen[kind], SHIPPED: policies.default_text()}, thresholds,
+        )
+        for kind in SCENARIOS
+        for seed in (controls if kind == CONTROL else seeds)
+    ]  # fmt: skip
 
 
 def judge_all(todo: Sequence[Task], jobs: int) -> list[Row]:
     """The rows of all tasks, in order of the tasks."""
-    rows: list[Row] = []
-    if jobs == 1:
-        for task in todo:
-            rows += _told(judge(task))
-        return rows
-    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=4) as pool:
-        for made in pool.imap(judge, todo):
-            rows += _told(made)
-    return rows
+    return [row for made in each(judge, todo, jobs) for row in _told(made)]
 
 
 def _told(rows: list[Row]) -> list[Row]:
     for row in rows[:2]:
         _say(
-            f"{row['kind']} {row['seed']} ({row['judge']}): leaked {_number(row['leaked_share'])}, "
-            f"recall {_number(row['recall'])}, half after {_number(row['hours_to_half'])} h, "
+            f"{row['kind']} {row['seed']} ({row['judge']}): leaked {number(row['leaked_share'])}, "
+            f"recall {number(row['recall'])}, half after {number(row['hours_to_half'])} h, "
             f"hurt {sum(row['hurt'].values())}, raised {row['raised']}"
         )
     return rows
 
 
-# Figures with intervals.
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean or proportion with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def text(self, digits: int = 2) -> str:
-        """As `0.12 (0.08-0.16)`."""
-        if not self.n:
-            return "-"
-        if self.n == 1:
-            return f"{self.value:.{digits}f}"
-        return f"{self.value:.{digits}f} ({self.low:.{digits}f}-{self.high:.{digits}f})"
-
-
-def mean_of(values: Sequence[float], low: float = -math.inf, high: float = math.inf) -> Interval:
-    """The mean with Student's interval over seeds, cut at `low` and `high`."""
-    n = len(values)
-    if not n:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    mean = float(np.mean(values))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else 0.0
-    return Interval(mean, max(mean - half, low), min(mean + half, high), n)
-
-
-def wilson(hits: int, n: int) -> Interval:
-    """A proportion with Wilson's interval."""
-    if not n:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
-    p = hits / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(p, max(centre - half, 0.0), min(centre + half, 1.0), n)
-
-
 # The page.
 
-CHART = "scoreboard.svg"
+PAGE, RAW, CHART = "SCOREBOARD.md", "scoreboard.json", "scoreboard.svg"
 
 CAMPAIGNS_WORDS = (
     "Each kind by weights, null, threshold and probabilities fitted without any stream of that kind; beside it the "
@@ -209,8 +167,8 @@ STREAM_COLUMNS = (
 )  # fmt: skip
 
 
-def page(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
-    """The scoreboard as Markdown."""
+def page(rows: Sequence[Row], about: Mapping[str, Any], obeyed: str) -> str:
+    """The scoreboard as Markdown; `obeyed` is its section on gateways that obey."""
     parts = [
         "# Scoreboard",
         _about(about),
@@ -218,6 +176,7 @@ def page(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         CAMPAIGNS_WORDS,
         f"![Share of each campaign's requests that leaked, by judge]({CHART})",
         _campaigns(rows, (UNSEEN, SHIPPED)),
+        obeyed,
         "## Lawful users",
         HURT_WORDS,
         _hurt(rows),
@@ -273,7 +232,7 @@ def _campaigns(rows: Sequence[Row], judges: Sequence[str]) -> str:
             chosen = [row for row in rows if row["kind"] == kind and row["judge"] == name]
             if chosen and kind != CONTROL:
                 lines.append([kind, name, *_cells(chosen)])
-    return _table(lines)
+    return table(lines)
 
 
 def _cells(rows: Sequence[Row]) -> list[str]:
@@ -302,7 +261,7 @@ def _hurt(rows: Sequence[Row]) -> str:
         counts = [hurt[name].total() if kind is None else hurt[name][kind] for name in JUDGES]
         cells = [f"{PER_ACCOUNTS * count / max(total, 1):.2f} ({count})" for count in counts]
         lines.append([kind or "all", f"{total:,}", *cells])
-    return _table(lines)
+    return table(lines)
 
 
 def _controls(rows: Sequence[Row]) -> str:
@@ -315,7 +274,7 @@ def _controls(rows: Sequence[Row]) -> str:
         lines.append(
             [name, str(len(controls)), str(hits), wilson(hits, len(controls)).text(), f"{false} in {len(own)}"]
         )
-    return _table(lines)
+    return table(lines)
 
 
 def _streams(rows: Sequence[Row]) -> str:
@@ -323,19 +282,10 @@ def _streams(rows: Sequence[Row]) -> str:
     for row in rows:
         if row["judge"] in {UNSEEN, SHIPPED}:
             after = " ".join(f"{hours:.1f}" for hours in row["hours_to_confirm"]) or "-"
-            figures = [_number(row[name]) for name in ("hours_to_half", "leaked_share", "recall")]
+            figures = [number(row[name]) for name in ("hours_to_half", "leaked_share", "recall")]
             whole = [row["kind"], str(row["seed"]), row["judge"], str(row["members"]), f"{row['exchanges']:,}"]
             lines.append([*whole, after, *figures, str(sum(row["hurt"].values()))])
-    return _table(lines)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}" if value < 1 else f"{value:.1f}"
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = lines
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body))
+    return table(lines)
 
 
 # Commands.
@@ -353,37 +303,78 @@ def _commit() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge streams of every kind and write the scoreboard."""
-    parser = argparse.ArgumentParser(prog="python -m streamproc.sim.scoreboard", description=main.__doc__)
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="streams of each kind (default: %(default)s)")
-    parser.add_argument("--controls", type=int, default=CONTROLS, help="without a campaign (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="few seeds, to see that it works")
-    parser.add_argument("--output", type=Path, default=Path("docs"), help="folder (default: %(default)s)")
-    chosen = parser.parse_args(arguments)
-    seeds, controls = (QUICK_SEEDS, QUICK_CONTROLS) if chosen.quick else (chosen.seeds, chosen.controls)
+    chosen = _chosen(arguments)
     head = head_of(policies.default_text().decode())
     recordings = weights.record_all(weights.SEEDS, weights.ACCOUNTS, weights.DAYS, head)
-    todo = list(
-        tasks(recordings, head, range(FIRST_SEED, FIRST_SEED + seeds), range(FIRST_SEED, FIRST_SEED + controls))
-    )
+    campaigns = [kind for kind in SCENARIOS if kind != CONTROL]
+    unseen = unseen_policies(recordings, head, campaigns if chosen.only else tuple(SCENARIOS))
     del recordings
-    rows = judge_all(todo, chosen.jobs)
+    made = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "commit": _commit()}
+    whole = orjson.loads((chosen.output / RAW).read_bytes()) if chosen.only else _judged(unseen, chosen, made)
+    whole["obeyed"] = _obeyed({kind: unseen[kind] for kind in campaigns}, chosen, made)
+    _write(chosen.output, whole, only_obeyed=bool(chosen.only))
+    return 0
+
+
+def _chosen(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m streamproc.sim.scoreboard", description=main.__doc__)
+    add = parser.add_argument
+    add("--seeds", type=int, default=SEEDS, help="streams of each kind (default: %(default)s)")
+    add("--controls", type=int, default=CONTROLS, help="without a campaign (default: %(default)s)")
+    played = scoreboard_obeyed.SEEDS
+    add("--played", type=int, default=played, help="of each kind, with gateways that obey (default: %(default)s)")
+    add("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    add("--quick", action="store_true", help="few seeds, to see that it works")
+    add("--only", choices=("obeyed",), help="write this section anew and leave the rest as it is")
+    add("--output", type=Path, default=Path("docs"), help="folder (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    if chosen.quick:
+        chosen.seeds, chosen.controls, chosen.played = QUICK_SEEDS, QUICK_CONTROLS, scoreboard_obeyed.QUICK_SEEDS
+    missing = [name for name in (PAGE, RAW) if not (chosen.output / name).exists()]
+    if chosen.only and missing:
+        parser.error(f"{chosen.output} has no {' and no '.join(missing)} to write a section into: run without --only")
+    return chosen
+
+
+def _judged(unseen: Mapping[str, bytes], chosen: argparse.Namespace, made: Mapping[str, str]) -> dict[str, Any]:
+    seeds = range(FIRST_SEED, FIRST_SEED + chosen.seeds)
+    todo = tasks(unseen, seeds, range(FIRST_SEED, FIRST_SEED + chosen.controls))
     about = {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "commit": _commit(),
-        "seeds": seeds,
-        "controls": controls,
+        **made,
+        "seeds": chosen.seeds,
+        "controls": chosen.controls,
         "accounts": weights.ACCOUNTS,
         "days": weights.DAYS,
         "policy": policies.default().version,
         "thresholds": {name: getattr(todo[0].thresholds, name) for name in baselines.Thresholds.__slots__},
     }
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "SCOREBOARD.md").write_text(page(rows, about), encoding="utf-8")
-    (chosen.output / CHART).write_text(leaked_chart(rows), encoding="utf-8")
-    raw = orjson.dumps({"about": about, "rows": rows}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    (chosen.output / "scoreboard.json").write_bytes(raw)
-    return 0
+    return {"about": about, "rows": judge_all(todo, chosen.jobs)}
+
+
+def _obeyed(unseen: Mapping[str, bytes], chosen: argparse.Namespace, made: Mapping[str, str]) -> dict[str, Any]:
+    seeds = range(FIRST_SEED, FIRST_SEED + chosen.played)
+    about = {
+        **made,
+        "seeds": chosen.played,
+        "first_seed": FIRST_SEED,
+        "accounts": weights.ACCOUNTS,
+        "days": scoreboard_obeyed.DAYS,
+    }
+    rows = scoreboard_obeyed.play_all(unseen, seeds, weights.ACCOUNTS, chosen.jobs, _say)
+    return {"about": about, "rows": rows}
+
+
+def _write(folder: Path, whole: Mapping[str, Any], *, only_obeyed: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    obeyed = scoreboard_obeyed.section(**whole["obeyed"])
+    if only_obeyed:
+        text = scoreboard_obeyed.replaced((folder / PAGE).read_text(encoding="utf-8"), obeyed)
+    else:
+        text = page(whole["rows"], whole["about"], obeyed)
+        (folder / CHART).write_text(leaked_chart(whole["rows"]), encoding="utf-8")
+    (folder / PAGE).write_text(text, encoding="utf-8")
+    raw = orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    (folder / RAW).write_bytes(raw)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streamproc.sim import scoreboard
+from streamproc.sim import figures, scoreboard, scoreboard_obeyed
 from streamproc.sim.baselines import BASELINES, DAY_MS, Table, Thresholds, calibrate, shared_template, volume_limit
 from streamproc.sim.evaluate import evaluate
 from streamproc.sim.scenario import Stream, simulate
@@ -70,14 +70,16 @@ def test_every_baseline_speaks_the_language_of_evaluation() -> None:
 
 
 def test_means_and_proportions_carry_their_intervals() -> None:
-    mean = scoreboard.mean_of([0.0, 0.1, 0.2], 0.0, 1.0)
+    mean = figures.mean_of([0.0, 0.1, 0.2], 0.0, 1.0)
     assert mean.value == pytest.approx(0.1)
     assert mean.low == 0.0
     assert mean.high == pytest.approx(0.1 + 4.3027 * 0.1 / math.sqrt(3), abs=1e-4)
-    none = scoreboard.wilson(0, 20)
+    none = figures.wilson(0, 20)
     assert (none.value, none.low) == (0.0, 0.0)
     assert none.high == pytest.approx(0.1611, abs=1e-4)
-    assert scoreboard.mean_of([]).text() == "-"
+    assert figures.mean_of([]).text() == "-"
+    assert figures.span_of([0.3, 0.1]).text() == "0.20 (0.10-0.30)"
+    assert figures.span_of([]).text() == "-"
 
 
 def test_the_page_counts_streams_hurt_and_campaigns() -> None:
@@ -98,7 +100,10 @@ def test_the_page_counts_streams_hurt_and_campaigns() -> None:
         "date": "2026-01-01", "commit": "abc", "seeds": 1, "controls": 1, "accounts": 1000, "days": 4.0, "policy": "p",
         "thresholds": dict.fromkeys(Thresholds.__slots__, 3),
     }  # fmt: skip
-    page = scoreboard.page(rows, about)
+    obeyed = f"{scoreboard_obeyed.TITLE}\n\nwords"
+    page = scoreboard.page(rows, about, obeyed)
+    assert obeyed in page
+    assert scoreboard_obeyed.replaced(page, obeyed) == page
     assert "| sync_pool | never saw it | 0.250 | 12.0, 1 of 1 | 1.000 | 0.500 | 2.00 |" in page
     assert "| casual | 2,000 | 1.00 (1) | 0.00 (0) |" in page
     assert "| never saw it | 1 | 0 | 0.00 | 0 in 2 |" in page

@@ -82,9 +82,9 @@ async def topic(kafka: KafkaSettings, name: str, stage: Stage, stop: asyncio.Eve
         auto_offset_reset="earliest", session_timeout_ms=int(kafka.session_timeout_s * 1000),
         heartbeat_interval_ms=int(kafka.session_timeout_s * 300),
     )  # fmt: skip
-    await consumer.start()
     stopping = asyncio.create_task(stop.wait())
     try:
+        await consumer.start()
         while not stop.is_set():
             work = asyncio.create_task(_pass_on(consumer, stage))
             await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)

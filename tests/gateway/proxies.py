@@ -254,6 +254,9 @@ class World:
         consumer = AIOKafkaConsumer(
             "requests", bootstrap_servers=self.address, auto_offset_reset="earliest", fetch_max_wait_ms=20
         )
-        async with consumer:
+        try:  # also around its start, in which a short story cancels it
+            await consumer.start()
             async for record in consumer:
                 self._events.append(orjson.loads(record.value))
+        finally:
+            await consumer.stop()

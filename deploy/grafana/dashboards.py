@@ -190,7 +190,7 @@ CAMPAIGNS: Final = Dashboard(
                         'sum(increase(streamproc_campaign_exchanges_total{when="after"}[24h]))'
                         " / (sum(increase(streamproc_campaign_exchanges_total[24h]))"
                         " + sum(increase(streamproc_campaign_refused_total[24h])))",
-                        "served after the first action",
+                        "after the first action",
                     ),
                 )),
             ),

@@ -2,8 +2,9 @@
 
 The stream goes through in order of request.  The gateway refuses what is in force against, and the engine is told of
 a refused request as a gateway tells it; what the engine decides of a chunk is in force for the requests after it.
-What made-up traffic cannot show: nobody tries again, slows down, goes away or comes back under another name because
-of a refusal, and what a request asks of the capabilities that `restrict` takes: it is served.  Events reach the
+An operator may put fresh accounts in the place of refused ones (`successors`).  What made-up traffic cannot show:
+nobody tries again, slows down or goes away because of a refusal, and what a request asks of the capabilities that
+`restrict` takes: it is served.  Events reach the
 engine when the request is made, not when its answer is complete; within the lateness that changes no decision.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,24 +29,34 @@ from streamproc.sim.evaluate import PER_ACCOUNTS, STOPPING
 from streamproc.sim.figures import number, table
 from streamproc.sim.obeying import Event, Gateway, turned_away
 from streamproc.sim.scenario import SCENARIOS, Stream, simulate
+from streamproc.sim.successors import Operator
 
 CHUNK = 200  # events handed to the engine at once: some minutes of a stream of 2,500 accounts
 DAY_MS = 86_400_000
 PER_REQUESTS = 100_000  # refused requests are stated per so many of honest accounts
+NOBODY = "nobody"  # in the place of a rung: a request that was not made, for nobody held the place
 Decide: TypeAlias = Callable[[Sequence[bytes]], Iterable[Enforcement]]
 
 
-def play(events: Iterable[Event], decide: Decide, chunk: int = CHUNK) -> Iterator[tuple[Event, str | None]]:
-    """Each event with the rung that it was refused by, None where it was served.
+def play(
+    events: Iterable[Event], decide: Decide, chunk: int = CHUNK, operator: Operator | None = None
+) -> Iterator[tuple[Event, str | None]]:
+    """Each event, as it was planned, with the rung that it was refused by, None where it was served.
 
     Events are taken in the order given, that of time.  `decide` is told of `chunk` of them at once, as lines; what it
-    answers is in force for those after.
+    answers is in force for those after.  With an `operator` another account may make the request, or `NOBODY`.
     """
     gateway = Gateway()
     told: list[bytes] = []
     for event in events:
-        rung = gateway.refused_by(event)
-        told.append(orjson.dumps(event if rung is None else turned_away(event, rung)))
+        made = event if operator is None else operator.ask(event)
+        if made is None:
+            yield event, NOBODY
+            continue
+        rung = gateway.refused_by(made)
+        if rung is not None and operator is not None:
+            operator.hear(event)
+        told.append(orjson.dumps(made if rung is None else turned_away(made, rung)))
         if len(told) == chunk:
             gateway.take(decide(told))
             told = []
@@ -75,12 +87,12 @@ class Detector:
                 self._acted_on.setdefault(decision.campaign, set()).add(decision.subject.id)
         return output.enforcements
 
-    def confirmed_ms(self, members: Mapping[str, Any]) -> int | None:
+    def confirmed_ms(self, members: AbstractSet[str]) -> int | None:
         """When the first campaign was confirmed of whose accounts acted on half are members; None if none was."""
         true = [ts_ms for name, ts_ms in self._confirmed.items() if self._mostly(members, name)]
         return min(true, default=None)
 
-    def _mostly(self, members: Mapping[str, Any], campaign: str) -> bool:
+    def _mostly(self, members: AbstractSet[str], campaign: str) -> bool:
         acted_on = self._acted_on.get(campaign, set())
         return bool(acted_on) and 2 * sum(account in members for account in acted_on) >= len(acted_on)
 
@@ -118,6 +130,8 @@ class Obeyed:
     days: list[Asked] = field(default_factory=list)  # of campaigns, by day of 24 hours since their first request
     first_ms: int | None = None  # event time of that request
     confirmed_ms: int | None = None
+    accounts: int = 0  # that the campaign began with
+    used: int = 0  # that it used in all
     honest: dict[str, Lawful] = field(default_factory=dict)  # by kind of lawful user
 
     @property
@@ -149,6 +163,11 @@ class Obeyed:
         return max((share for day in self.after if (share := day.share) is not None), default=None)
 
     @property
+    def served_an_account(self) -> float | None:
+        """Requests served for each account that the campaign used up; None without a campaign."""
+        return sum(day.served for day in self.days) / self.used if self.used else None
+
+    @property
     def refused_accounts_per_2000(self) -> float:
         """Honest accounts that met a refusal, per 2,000 honest accounts."""
         accounts = sum(kind.accounts for kind in self.honest.values())
@@ -162,7 +181,10 @@ class Obeyed:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON."""
-        names = ("share", "share_after", "worst_after", "refused_accounts_per_2000", "refused_per_100000")
+        names = (
+            "share", "share_after", "worst_after", "served_an_account", "refused_accounts_per_2000",
+            "refused_per_100000",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in ("confirmed_day", *names)} | asdict(self)
 
     def text(self) -> str:
@@ -179,6 +201,8 @@ class Obeyed:
         whole = (
             f"served: {number(self.share)} of all, {number(self.share_after)} from the day after the confirmation on, "
             f"{number(self.worst_after)} on the worst of these days\n"
+            f"accounts: {self.accounts:,} at first, {self.used:,} in all, "
+            f"{number(self.served_an_account)} requests served for each\n"
             f"honest: {self.refused_accounts_per_2000:.2f} accounts in 2,000 refused anything, "
             f"{self.refused_per_100000:.2f} requests in 100,000 refused"
         )
@@ -219,13 +243,19 @@ def _count_day(found: Obeyed, ts_ms: int, *, served: bool) -> None:
     found.days[day].served += served
 
 
-def obey(stream: Stream, policy: Policy, chunk: int = CHUNK) -> Obeyed:
-    """Play a stream under a policy, in mode enforce whatever the policy says; equal input gives an equal result."""
+def obey(stream: Stream, policy: Policy, chunk: int = CHUNK, *, comes_back: bool = False) -> Obeyed:
+    """Play a stream under a policy, in mode enforce whatever the policy says; equal input gives an equal result.
+
+    Where the campaign `comes_back`, its operator puts fresh accounts in the place of refused ones.
+    """
     events = sorted(stream.events, key=lambda event: (event["ts_ms"], event["account"], event["id"]))
     detector = Detector(policy)
-    found = count(stream.truth, play(events, detector.decide, chunk))
-    members = {line["account"]: line for line in stream.truth if line["kind"] == "campaign"}
-    found.confirmed_ms = detector.confirmed_ms(members)
+    members = {line["account"] for line in stream.truth if line["kind"] == "campaign"}
+    operator = Operator(members) if comes_back else None
+    found = count(stream.truth, play(events, detector.decide, chunk, operator))
+    used = members if operator is None else operator.names
+    found.confirmed_ms = detector.confirmed_ms(used)
+    found.accounts, found.used = len(members), len(used)
     return found
 
 
@@ -237,13 +267,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--days", type=float, default=12.0, help="(default: %(default)s)")
     parser.add_argument("--accounts", type=int, default=2500, help="lawful ones (default: %(default)s)")
     parser.add_argument("--policy", type=Path, help="a policy file; without it the one that ships")
+    parser.add_argument("--comes-back", action="store_true", help="refused accounts are replaced by fresh ones")
     chosen = parser.parse_args(arguments)
     try:
         policy = policies.parse(chosen.policy.read_bytes()) if chosen.policy else policies.default()
     except (OSError, PolicyError) as error:
         parser.error(str(error))
     stream = simulate(chosen.scenario, seed=chosen.seed, accounts=chosen.accounts, days=chosen.days)
-    print(obey(stream, policy).text())  # noqa: T201 - a tool's result
+    print(obey(stream, policy, comes_back=chosen.comes_back).text())  # noqa: T201 - a tool's result
     return 0
 
 

@@ -25,16 +25,20 @@ WORDS = (
     "kind is judged by the policy that never saw it, in mode enforce. A suspended account is served nothing, a "
     "throttled one what its decision's limit lets pass; what is refused reaches the engine as a gateway tells it. "
     "*Served*: share of the campaign's requests that passed: of all, of those from the day after its confirmation on, "
-    "and on the worst of these days. Honest accounts and requests count where they were really refused. Means, and in "
-    "brackets the least and the most of the streams. What made-up traffic does not show: nobody tries again, slows "
-    "down or comes back under another name, and requests of accounts that are restricted pass."
+    "and on the worst of these days. Honest accounts and requests count where they were really refused. *Comes back*: "
+    "played once more with an operator who gives up an account at its third refusal and has a fresh one, as old as the "
+    "first was, in its place six hours later, for as long as the stream lasts. Means, and in brackets the least and "
+    "the most of the streams. What made-up traffic does not show: nobody tries again or slows down, and requests of "
+    "accounts that are restricted pass."
 )
 COLUMNS = (
     "kind", "confirmed", "served, of all", "served, from the day after", "on the worst day",
     "honest accounts refused anything, in 2,000", "honest requests refused, in 100,000",
+    "comes back: served, from the day after", "accounts used for each at first", "requests served an account used",
 )  # fmt: skip
 SHARES = ("share", "share_after", "worst_after")
 RATES = ("refused_accounts_per_2000", "refused_per_100000")
+COMES_BACK = ("again_share_after", "again_accounts", "again_served_an_account")
 Row = dict[str, Any]
 
 
@@ -51,7 +55,11 @@ class Played:
 def play_one(task: Played) -> Row:
     """The row of one stream."""
     stream = simulate(task.kind, seed=task.seed, accounts=task.accounts, days=DAYS)
-    return {"kind": task.kind, "seed": task.seed} | obey(stream, policies.parse(task.policy)).to_dict()
+    policy = policies.parse(task.policy)
+    again = obey(stream, policy, comes_back=True)
+    more = (again.share_after, again.used / max(again.accounts, 1), again.served_an_account)
+    row = {"kind": task.kind, "seed": task.seed} | obey(stream, policy).to_dict()
+    return row | dict(zip(COMES_BACK, more, strict=True))
 
 
 def play_all(
@@ -76,6 +84,7 @@ def section(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         chosen = [row for row in rows if row["kind"] == kind]
         cells = [_cell(chosen, name, 3) for name in SHARES] + [_cell(chosen, name, 2) for name in RATES]
         confirmed = sum(row["confirmed_day"] is not None for row in chosen)
+        cells += [_cell(chosen, name, digits) for name, digits in zip(COMES_BACK, (3, 1, 1), strict=True)]
         lines.append([kind, f"{confirmed} of {len(chosen)}", *cells])
     made = (
         f"Played on {about['date']} at commit {about['commit']}: {about['seeds']} seeds a kind from "

@@ -17,9 +17,10 @@ from streamproc.contract.decisions import Action, Enforcement, Kind, Limit, Mode
 from streamproc.contract.events import decode
 from streamproc.core import policy as policies
 from streamproc.sim import obeyed, scoreboard, scoreboard_obeyed
-from streamproc.sim.obeyed import Asked, Lawful, Obeyed, count, obey, play
+from streamproc.sim.obeyed import NOBODY, Asked, Lawful, Obeyed, count, obey, play
 from streamproc.sim.obeying import Gateway, turned_away
 from streamproc.sim.scenario import Stream, simulate
+from streamproc.sim.successors import PATIENCE, PAUSE_MS, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -264,6 +265,65 @@ def test_the_order_in_which_a_stream_holds_its_events_changes_nothing(stream: St
     assert obey(turned, with_throttle(2 / 1440)) == strict
 
 
+# The operator that comes back.
+
+
+def test_an_account_is_given_up_at_its_third_refusal_and_another_takes_its_place_after_a_pause() -> None:
+    operator = Operator(["m"])
+    first = event(0, "m", org="o", signup_ms=-DAY)
+    assert operator.ask(first) == first
+    for at in range(PATIENCE):
+        asked = event(at, "m")
+        assert operator.ask(asked) == asked
+        operator.hear(asked)
+    until_ms = PATIENCE - 1 + PAUSE_MS
+    assert operator.ask(event(until_ms - 1, "m")) is None
+    made = operator.ask(event(until_ms, "m", org="o", signup_ms=-DAY))
+    assert made is not None
+    assert made["account"] not in {"m", ""}
+    assert made["org"] != "o"
+    assert made["signup_ms"] == until_ms - DAY  # a day old at its first request, as the first one was
+    assert "payer" not in made
+    again = operator.ask(event(until_ms + 1, "m"))
+    assert again is not None
+    assert again["account"] == made["account"]
+    assert operator.names == {"m", made["account"]}
+
+
+def test_the_operator_asks_for_nobody_else() -> None:
+    operator = Operator(["m"])
+    honest = event(0, "a")
+    for _ in range(PATIENCE + 1):
+        assert operator.ask(honest) is honest
+        operator.hear(honest)
+    assert operator.names == {"m"}
+
+
+def test_what_nobody_asks_is_told_to_nobody_and_counts_as_not_served() -> None:
+    told: list[Any] = []
+
+    def decide(lines: Sequence[bytes]) -> list[Enforcement]:
+        told.extend(orjson.loads(line)["account"] for line in lines)
+        return [decision("suspend", account="m")]
+
+    events = [event(at, "m") for at in range(6)] + [event(PAUSE_MS + 9, "m")]
+    rungs = [rung for _, rung in play(events, decide, 1, Operator(["m"]))]
+    assert rungs == [None, "suspend", "suspend", "suspend", NOBODY, NOBODY, None]
+    assert told[:4] == ["m"] * 4
+    assert len(told) == 5
+    assert told[4] != "m"
+
+
+def test_a_pool_that_comes_back_needs_many_accounts_for_little(stream: Stream, strict: Obeyed) -> None:
+    again = obey(stream, with_throttle(2 / 1440), comes_back=True)
+    assert again.used > 2 * again.accounts == 2 * strict.used
+    assert again.served_an_account is not None
+    assert strict.served_an_account is not None
+    assert again.served_an_account < strict.served_an_account
+    assert again.confirmed_day == strict.confirmed_day
+    assert [day.asked for day in again.days] == [day.asked for day in strict.days]
+
+
 # The scoreboard's section.
 
 ABOUT = {"date": "2026-01-01", "commit": "abc", "seeds": 2, "first_seed": 301, "accounts": 1000, "days": 12.0}
@@ -274,6 +334,7 @@ def row(kind: str, *, confirmed_day: int | None = 0, share: float = 0.2) -> dict
     return {
         "kind": kind, "seed": 301, "confirmed_day": confirmed_day, "share": share, "share_after": after,
         "worst_after": after, "refused_accounts_per_2000": 1.5, "refused_per_100000": 3.0,
+        "again_share_after": after, "again_accounts": 9.0, "again_served_an_account": 4.25,
     }  # fmt: skip
 
 
@@ -281,7 +342,7 @@ def test_the_section_has_a_line_a_kind_with_the_least_and_the_most_of_its_stream
     rows = [row("sync_pool"), row("sync_pool", share=0.4), row("slow_drip", confirmed_day=None)]
     text = scoreboard_obeyed.section(rows, ABOUT)
     assert "| sync_pool | 2 of 2 | 0.300 (0.200-0.400) | 0.150 (0.100-0.200) | 0.150 (0.100-0.200) | 1.50 (" in text
-    assert "| slow_drip | 0 of 1 | 0.200 | - | - | 1.50 | 3.00 |" in text
+    assert "| slow_drip | 0 of 1 | 0.200 | - | - | 1.50 | 3.00 | - | 9.0 | 4.2 |" in text
 
 
 def others(page: str) -> list[str]:

@@ -82,7 +82,7 @@ class Pages:
         census = self._table.census(now_ms)
         states = views.by_state(self._table.campaigns())
         lists = [
-            (state, len(states[state]), views.rows(states[state], census, now_ms)[:ON_FIRST])
+            (state, len(states[state]), views.rows(states[state], census, now_ms, self._table.round())[:ON_FIRST])
             for state in ("confirmed", "suspected")
         ]
         others = [(state, len(states[state])) for state in views.STATES[2:]]
@@ -95,7 +95,7 @@ class Pages:
         now_ms = _now_ms()
         state = request.query.get("state", "")
         known = [event for event in self._table.campaigns() if state in ("", event.state)]
-        rows = views.rows(known, self._table.census(now_ms), now_ms)
+        rows = views.rows(known, self._table.census(now_ms), now_ms, self._table.round())
         return self._page(request, "campaigns.html", state=state, part=views.part_of(rows, _number(request), AT_ONCE))
 
     async def _campaign(self, request: web.Request) -> web.Response:

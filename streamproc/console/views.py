@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from streamproc.console.table import Census
     from streamproc.contract.decisions import Campaign, State
-    from streamproc.contract.rounds import RoundEvent
+    from streamproc.contract.rounds import CampaignRound, RoundEvent
     from streamproc.telling.near import LookAlike
 
 __all__ = ["STATES", "Fresh", "Near", "Part", "Row", "by_state", "fresh", "near", "part_of", "rows", "rungs"]
@@ -26,7 +26,10 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A campaign in a list; `shadow` and `enforce` are its members at throttle or above, by mode."""
+    """A campaign in a list; `shadow` and `enforce` are its members at throttle or above, by mode.
+
+    `last_round` says what its members were served then, or what holds it back; empty if no round is known that saw it.
+    """
 
     id: str
     state: State
@@ -40,6 +43,7 @@ class Row:
     heard: str
     shadow: int
     enforce: int
+    last_round: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,9 @@ class Fresh:
     stale: bool
 
 
-def rows(campaigns: Iterable[Campaign], census: Census, now_ms: int) -> list[Row]:
-    """Tell campaigns in a line each, those with the most evidence first."""
+def rows(campaigns: Iterable[Campaign], census: Census, now_ms: int, seen: RoundEvent | None = None) -> list[Row]:
+    """Tell campaigns in a line each, those with the most evidence first; `seen` is the newest round, if known."""
+    rounds = {one.campaign: one for one in seen.campaigns} if seen else {}
     chosen = sorted(campaigns, key=lambda event: (-event.log10_lr, event.campaign))
     return [
         Row(
@@ -77,9 +82,18 @@ def rows(campaigns: Iterable[Campaign], census: Census, now_ms: int) -> list[Row
             event.leaked_before_action / max(event.exchanges, 1), words.age(now_ms - event.first_seen_ms),
             event.log10_lr, words.likelier(event.log10_lr), words.age(now_ms - event.ts_ms),
             census.campaigns[event.campaign, "shadow"], census.campaigns[event.campaign, "enforce"],
+            _last_round(rounds.get(event.campaign)),
         )
         for event in chosen
     ]  # fmt: skip
+
+
+def _last_round(one: CampaignRound | None) -> str:
+    if one is None:
+        return ""
+    if one.withheld:
+        return "held back by the day's budget"
+    return f"{one.served:,} served, {one.turned_away:,} turned away" if one.served or one.turned_away else "silent"
 
 
 def by_state(campaigns: Iterable[Campaign]) -> dict[State, list[Campaign]]:

@@ -64,3 +64,15 @@ def test_what_came_near_is_told_of_the_newest_round() -> None:
     assert told.what == "The round of 2027-01-15 07:00 UTC looked at 2,000 accounts and found them in 21 communities."
     assert [one.accounts for one in told.groups] == [30]
     assert "No round is on the topic yet" in views.near(None).what
+
+
+def test_a_campaign_in_a_list_says_what_its_last_round_was() -> None:
+    seen_of = seen((), (
+        in_round("c1", served=1_200, turned_away=3), in_round("c2", served=0, turned_away=0),
+        in_round("c3", state="suspected", withheld=True),
+    ))  # fmt: skip
+    told = views.rows([campaign(name) for name in ("c1", "c2", "c3", "c4")], Census(), NOW, seen_of)
+    assert {row.id: row.last_round for row in told} == {
+        "c1": "1,200 served, 3 turned away", "c2": "silent", "c3": "held back by the day's budget", "c4": "",
+    }  # fmt: skip
+    assert views.rows([campaign("c1")], Census(), NOW)[0].last_round == ""

@@ -13,7 +13,6 @@ from streamproc.contract import TASK_CLASS_CODES
 from streamproc.core.campaigns.members import CoreTraffic
 from streamproc.core.campaigns.memory import Campaign, Hit, Watch
 from streamproc.core.campaigns.scorecard import DECIMALS
-from streamproc.core.uses import SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,19 +83,22 @@ def is_mixed(campaign: Campaign, judged: Sequence[Judged], tables: Tables, polic
 
 
 def take_members(
-    campaign: Campaign, core: Rows, views: Sequence[View], traffic: CoreTraffic, rows: Ints, tables: Tables
+    campaign: Campaign, core: Rows, view: View, traffic: CoreTraffic, newest: Ints, rows: Ints, tables: Tables
 ) -> dict[int, float]:
-    """Hold the accounts at `rows` to be members; returns P(member of a campaign) by account key."""
+    """Hold the accounts at `rows` to be members; returns P(member of a campaign) by account key.
+
+    `view` is the longest, `newest` (account rows,) what each was served since the round before.
+    """
     judge, keys = tables.judge, tables.accounts.key
     sure = judge.campaign_probability(campaign.hits[-1].log10_lr)
     scores = {
         int(keys[row]): round(sure * judge.member_probability(float(traffic.share[row]), int(traffic.requests[row])), 4)
         for row in rows.tolist()
     }
-    _count_exchanges(campaign, scores, traffic, views[0], tables)
+    _count_exchanges(campaign, scores, traffic, newest, tables)
     campaign.members = scores
-    campaign.links = links(core, _held(core, rows, views[0]), tables)
-    campaign.capabilities = _capabilities(rows, views[0])
+    campaign.links = links(core, _held(core, rows, view), tables)
+    campaign.capabilities = _capabilities(rows, view)
     unknown = np.count_nonzero(tables.accounts.facts("org")[rows] == 0)
     campaign.limited = bool(2 * unknown > rows.size)
     return scores
@@ -265,16 +267,13 @@ def _age(campaign: Campaign, ts_ms: int, tables: Tables, policy: Policy) -> bool
 
 
 def _count_exchanges(
-    campaign: Campaign, scores: dict[int, float], traffic: CoreTraffic, view: View, tables: Tables
+    campaign: Campaign, scores: dict[int, float], traffic: CoreTraffic, newest: Ints, tables: Tables
 ) -> None:
-    """Count what members got: a new member's core requests of the view, then each round's newest requests."""
-    newest = view.since(view.end_ms - tables.round_ms)
-    newest = newest[(view.column("flags", newest) & SERVED) > 0]
-    served = np.bincount(view.account[newest], minlength=view.requests.size)
+    """Count what members got: a new member's core requests of the view, then each round's `newest` (rows,)."""
     rows = tables.accounts.find(np.array(list(scores), np.uint64))
     for key, row in zip(scores, rows.tolist(), strict=True):
         if key in campaign.joined:
-            campaign.exchanges += int(served[row])
+            campaign.exchanges += int(newest[row])
             continue
         campaign.joined.add(key)
         campaign.exchanges += int(traffic.requests[row])

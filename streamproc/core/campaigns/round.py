@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamproc.contract.decisions import Action
-    from streamproc.core.arrays import Bools
+    from streamproc.core.arrays import Bools, Ints
     from streamproc.core.campaigns.accounts import AccountTable
     from streamproc.core.campaigns.blocks import Block
     from streamproc.core.campaigns.components import Components
@@ -53,6 +53,7 @@ class Round:
 
     ts_ms: int
     judged: list[Judged]
+    newest: Ints  # (account rows,) requests that each was served since the round before
     changes: list[Change] = field(default_factory=list)
     campaigns: list[Campaign] = field(default_factory=list)
     served: Served = NOTHING  # to confirmed campaigns, since the round before
@@ -81,7 +82,7 @@ def hold(end_ms: int, blocks: Sequence[Block], tables: Tables, exempt: Bools, po
     ts_ms = end_ms + policy.time.lateness_s * 1000  # the first moment at which the round could exist
     views = [_view(blocks, end_ms, hours, tables) for hours in policy.time.view_hours]
     judged = [_judge(view, column, tables, policy) for column, view in enumerate(views)]
-    found = Round(ts_ms, judged)
+    found = Round(ts_ms, judged, views[0].served_since(end_ms - tables.round_ms))
     found.campaigns = follow.follow(ts_ms, judged, tables, policy)
     newest = [block.account for block in blocks if block.end_ms > end_ms - tables.round_ms]
     active = np.unique(np.concatenate([*newest, NOBODY]))
@@ -135,7 +136,8 @@ def _claim(
         if campaign.mixed:
             belongs = _mixed(traffic, policy)
         holds = "mixed" if campaign.mixed else "member"
-        scores = follow.take_members(campaign, core, views, traffic, np.flatnonzero(belongs), tables)
+        accounts = np.flatnonzero(belongs)
+        scores = follow.take_members(campaign, core, views[0], traffic, found.newest, accounts, tables)
         follow.keep_watch(campaign, core, exclusive, found.ts_ms, tables, policy)
         found.outside[campaign.id] = outside(
             traffic, np.array(list(scores), np.uint64), tables.accounts, policy.members

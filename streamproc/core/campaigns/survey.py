@@ -13,7 +13,6 @@ from streamproc.core.campaigns import follow
 from streamproc.core.campaigns.outside import NOBODY
 from streamproc.core.campaigns.saying import ROUND, link_events, seq_of
 from streamproc.core.campaigns.scorecard import DECIMALS
-from streamproc.core.uses import SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from streamproc.core.campaigns.memory import Campaign, Memory
     from streamproc.core.campaigns.outside import Outside
     from streamproc.core.campaigns.round import Round, Tables
-    from streamproc.core.campaigns.view import View
     from streamproc.core.policy import Policy
 
 MOST_COMMUNITIES = 10
@@ -137,7 +135,6 @@ def _campaign_of(members: Keys, memory: Memory, policy: Policy) -> str | None:
 
 def _campaigns(held: Round, tables: Tables, turned_away: dict[str, int], policy: Policy) -> Iterator[CampaignRound]:
     withheld = {campaign.id for campaign in follow.withheld(held.ts_ms, tables, policy)}
-    served = _served(held.judged[0].view, tables)
     for campaign in tables.memory.campaigns.values():
         if campaign.state in OVER:
             continue
@@ -148,18 +145,11 @@ def _campaigns(held: Round, tables: Tables, turned_away: dict[str, int], policy:
             hits=len(campaign.hits),
             log10_lr=campaign.hits[-1].log10_lr if campaign.last_hit_ms == held.ts_ms else None,
             withheld=campaign.id in withheld,
-            served=_sum_of(campaign, served, tables.accounts),
+            served=_sum_of(campaign, held.newest, tables.accounts),
             turned_away=turned_away.get(campaign.id, 0),
             outsiders=around.accounts,
             nearest=tuple(islice(_left_alone(around, tables.memory), MOST_OUTSIDERS)),
         )
-
-
-def _served(view: View, tables: Tables) -> Ints:
-    """Requests since the round before that each account row was served."""
-    newest = view.since(view.end_ms - tables.round_ms)
-    newest = newest[(view.column("flags", newest) & SERVED) > 0]
-    return np.bincount(view.account[newest], minlength=view.requests.size)
 
 
 def _sum_of(campaign: Campaign, served: Ints, accounts: AccountTable) -> int:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from streamproc.core.arrays import Ints, Numbers, Rows, pairs_of
 from streamproc.core.campaigns.blocks import Block, empty
+from streamproc.core.uses import SERVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,12 @@ class View:
         """Positions of the uses of the blocks that end after `ts_ms`."""
         blocks = sum(block.end_ms <= ts_ms for block in self.blocks)
         return np.arange(self.first[blocks], self.first[-1])
+
+    def served_since(self, ts_ms: int) -> Ints:
+        """Requests that each account row was served in the blocks that end after `ts_ms`."""
+        uses = self.since(ts_ms)
+        uses = uses[(self.column("flags", uses) & SERVED) > 0]
+        return np.bincount(self.account[uses], minlength=self.requests.size)
 
 
 def gather(blocks: Sequence[Block], rows: int, components: int) -> View:

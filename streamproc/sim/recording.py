@@ -39,6 +39,7 @@ NOT_SOURCES = (
     "scoreboard_obeyed",
     "obeyed",
     "obeying",
+    "successors",
     "figures",
     "processes",
     "baselines",

@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from streamproc.contract.decisions import Campaign, Enforcement, encode
 from streamproc.contract.labels import Label, encode_label
 from streamproc.contract.rounds import RoundEvent, encode_round
+from tests import asking
 from tests.telling import events
 
 if TYPE_CHECKING:
@@ -73,14 +72,7 @@ class Console:
 
     def get(self, path: str, **headers: str) -> tuple[int, str]:
         """Return status and body, (0, "") while nobody answers."""
-        try:
-            with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=10) as answer:  # noqa: S310
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return asking.get(self.url + path, 10, headers)
 
     def wait(self, done: Callable[[], Any], within_s: float = 30) -> None:
         deadline = time.monotonic() + within_s

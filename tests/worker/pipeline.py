@@ -10,8 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ from streamproc.replay import Replayed, replay
 from streamproc.sim import scenario
 from streamproc.worker.uses_topic import Idle
 from streamproc.worker.uses_topic import encode as encode_message
+from tests import asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,14 +100,7 @@ class Process:
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body, (0, "") while nobody answers."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return asking.get(f"http://127.0.0.1:{self.port}{path}", within_s=5)
 
     def value(self, name: str) -> float:
         """Return the sum of a metric's series."""

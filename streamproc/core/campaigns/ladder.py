@@ -51,6 +51,11 @@ class Claim:
     score: float
 
 
+def limits(rung: Action) -> bool:
+    """Whether a rung takes anything from an account."""
+    return RANK[rung] >= RANK["throttle"]
+
+
 def duration_ms(rung: Action, policy: LadderPolicy) -> int:
     """How long a rung holds once it is taken."""
     hours: dict[Action, int] = {

@@ -328,11 +328,10 @@ class Campaigns:
             if campaign.watch is not None and campaign.state in {"confirmed", "contained"} and not campaign.mixed
         ]
         to_ms = end_ms + self.round_ms + delay_ms
-        throttle = ladder.RANK["throttle"]
         settled = {
             key
             for key, standing in memory.standings.items()
-            if ladder.RANK[standing.action] >= throttle and standing.expires_ms >= to_ms
+            if ladder.limits(standing.action) and standing.expires_ms >= to_ms
         }
         settled |= set(tables.accounts.key[self._exempt(end_ms)].tolist())
         span_ms = (end_ms, end_ms + delay_ms, to_ms)

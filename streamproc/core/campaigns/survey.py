@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamproc.contract.rounds import CampaignRound, Community, RoundEvent
-from streamproc.core.campaigns import follow
+from streamproc.core.campaigns import follow, ladder
 from streamproc.core.campaigns.outside import NOBODY
 from streamproc.core.campaigns.saying import ROUND, link_events, seq_of
 from streamproc.core.campaigns.scorecard import DECIMALS
@@ -31,7 +31,6 @@ MOST_LOOKED_AT = 40  # of a view, for those that are not the same accounts as on
 MOST_REASONS = 5
 MOST_OUTSIDERS = 5
 OVER = ("merged", "cleared", "dormant")
-LIMITING = ("throttle", "restrict", "suspend")
 
 
 def survey(held: Round, tables: Tables, turned_away: dict[str, int], policy: Policy) -> RoundEvent:
@@ -160,5 +159,5 @@ def _sum_of(campaign: Campaign, served: Ints, accounts: AccountTable) -> int:
 def _left_alone(around: Outside, memory: Memory) -> Iterable[Outsider]:
     for key, told in around.nearest:
         standing = memory.standings.get(key)
-        if standing is None or standing.action not in LIMITING:
+        if standing is None or not ladder.limits(standing.action):
             yield told
